@@ -1,0 +1,211 @@
+"""Architectures and search spaces as plain data: which operations may sit, or do sit, at each node. No torch here."""
+
+import hashlib
+import json
+import math
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any, Self
+
+from .errors import InputError
+
+# One letter an operation: the short form `SFSF|SGF` is made of them.
+LETTERS: dict[str, str] = {
+    "self_att_64": "S",
+    "rel_self_att_64": "R",
+    "guided_att_64": "G",
+    "feed_forward": "F",
+    "identity": "I",
+    "signed_rel_self_att_64": "D",
+}
+
+# The published search space (MMnas, ACM MM 2020).
+ENCODER_CANDIDATES = ("self_att_64", "feed_forward")
+DECODER_CANDIDATES = ("self_att_64", "rel_self_att_64", "guided_att_64", "feed_forward")
+ENCODER_NODES = 12
+DECODER_NODES = 18
+
+
+def add_letter(name: str, letter: str) -> None:
+    """Give an operation its letter in the short form; a letter or a name that is taken by another raises."""
+    taken = {known: other for other, known in LETTERS.items()}
+    if LETTERS.get(name, letter) != letter or taken.get(letter, name) != name or len(letter) != 1:
+        raise InputError(f"letter {letter!r} for operation {name!r} is taken or not one letter; taken: {taken}")
+    LETTERS[name] = letter
+
+
+def operation_named(text: str) -> str:
+    """The operation that a letter or a name means."""
+    names = {letter: name for name, letter in LETTERS.items()}
+    name = names.get(text, text)
+    if name not in LETTERS:
+        raise InputError(f"unknown operation {text!r}; known: {', '.join(f'{v}={k}' for k, v in LETTERS.items())}")
+    return name
+
+
+@dataclass(frozen=True)
+class Genotype:
+    """One operation a node, text encoder and region decoder: a point of a `SearchSpace`."""
+
+    encoder: tuple[str, ...]
+    decoder: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for side in ("encoder", "decoder"):
+            object.__setattr__(self, side, tuple(operation_named(name) for name in getattr(self, side)))
+        if not self.decoder:
+            raise InputError("a genotype needs at least one decoder node, as in 'SF|SGF'")
+        if "guided_att_64" in self.encoder:
+            raise InputError("guided_att_64 in the encoder has nothing to look at; use it in the decoder")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the short form, encoder and decoder separated by a bar: `SFSF|SGF`."""
+        encoder, bar, decoder = text.strip().partition("|")
+        if not bar:
+            raise InputError(f"genotype {text!r} has no '|' between encoder and decoder; write it like 'SFSF|SGF'")
+        return cls(tuple(encoder), tuple(decoder))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read `{"encoder": [...], "decoder": [...]}` or the original's `{"epoch0": {"enc": ..., "dec": ...}, ...}`."""
+        epochs = {int(key[5:]): key for key in data if key.startswith("epoch") and key[5:].isdigit()}
+        if epochs:
+            last = data[epochs[max(epochs)]]
+            data = {side: [first for first, *_ in last[short]] for side, short in (("encoder", "enc"), ("decoder", "dec"))}
+        try:
+            return cls(tuple(data["encoder"]), tuple(data["decoder"]))
+        except KeyError as missing:
+            raise InputError(f"no genotype in keys {sorted(data)}: {missing} is missing") from None
+
+    @classmethod
+    def load(cls, source: str | Path) -> Self:
+        """Read a published name, a short form, or a JSON file (this package's or the original's)."""
+        text = str(source)
+        if text in PUBLISHED:
+            return cls(PUBLISHED[text].encoder, PUBLISHED[text].decoder)
+        if "|" in text:
+            return cls.parse(text)
+        if not Path(text).is_file():
+            raise InputError(f"no genotype {text!r}; give a file, a short form like 'SF|SGF', or: {', '.join(PUBLISHED)}")
+        try:
+            return cls.from_dict(json.loads(Path(text).read_text()))
+        except (json.JSONDecodeError, AttributeError, TypeError, ValueError) as error:
+            raise InputError(f"{text} holds no genotype: {error}") from None
+
+    def to_dict(self) -> dict[str, list[str]]:
+        return {"encoder": list(self.encoder), "decoder": list(self.decoder)}
+
+    def save(self, path: str | Path) -> None:
+        Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n")
+
+    def __str__(self) -> str:
+        return "|".join("".join(LETTERS[name] for name in side) for side in (self.encoder, self.decoder))
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that depend on the operations' names alone."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
+
+    def as_space(self) -> "SearchSpace":
+        """The space whose only point is this genotype: how a derived network is built."""
+        return SearchSpace(tuple((name,) for name in self.encoder), tuple((name,) for name in self.decoder))
+
+    def as_path(self) -> list[dict[str, float]]:
+        """One gate a node, encoder first, each opening exactly one operation."""
+        return [{name: 1.0} for name in self.encoder + self.decoder]
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Candidate operation names, node by node, for the text encoder and the region decoder."""
+
+    encoder: tuple[tuple[str, ...], ...]
+    decoder: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        for side in ("encoder", "decoder"):
+            nodes = tuple(tuple(operation_named(name) for name in node) for node in getattr(self, side))
+            for node in nodes:
+                if not node or len(set(node)) < len(node):
+                    raise InputError(f"candidates {list(node)} of {side} node: at least one, and each only once")
+            object.__setattr__(self, side, nodes)
+        if not self.decoder:
+            raise InputError("a search space needs at least one decoder node")
+        if any("guided_att_64" in node for node in self.encoder):
+            raise InputError("guided_att_64 in the encoder has nothing to look at; use it in the decoder")
+
+    @classmethod
+    def chain(
+        cls,
+        encoder_nodes: int = ENCODER_NODES,
+        decoder_nodes: int = DECODER_NODES,
+        encoder_candidates: Sequence[str] = ENCODER_CANDIDATES,
+        decoder_candidates: Sequence[str] = DECODER_CANDIDATES,
+    ) -> Self:
+        """The same candidates at every node of a side; defaults are the published space."""
+        return cls((tuple(encoder_candidates),) * encoder_nodes, (tuple(decoder_candidates),) * decoder_nodes)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Iterable[Iterable[str]]]) -> Self:
+        return cls(tuple(map(tuple, data["encoder"])), tuple(map(tuple, data["decoder"])))
+
+    def to_dict(self) -> dict[str, list[list[str]]]:
+        return {"encoder": [list(node) for node in self.encoder], "decoder": [list(node) for node in self.decoder]}
+
+    @property
+    def nodes(self) -> tuple[tuple[str, ...], ...]:
+        """All nodes' candidates, encoder first: the order of a path."""
+        return self.encoder + self.decoder
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """Every operation that occurs, in order of first appearance."""
+        return tuple(dict.fromkeys(name for node in self.nodes for name in node))
+
+    @property
+    def size(self) -> int:
+        """Number of genotypes."""
+        return math.prod(map(len, self.nodes))
+
+    def check(self, genotype: Genotype) -> None:
+        """Raise `InputError` unless the genotype is a point of this space."""
+        for side in ("encoder", "decoder"):
+            names, nodes = getattr(genotype, side), getattr(self, side)
+            if len(names) != len(nodes):
+                raise InputError(f"genotype {genotype} has {len(names)} {side} nodes; the space has {len(nodes)}")
+            for position, (name, node) in enumerate(zip(names, nodes, strict=True)):
+                if name not in node:
+                    raise InputError(
+                        f"genotype {genotype}: {name!r} at {side} node {position} is no candidate; valid: {', '.join(node)}"
+                    )
+
+    def genotype(self, names: Sequence[str]) -> Genotype:
+        """The genotype with these operations, encoder first."""
+        return Genotype(tuple(names[: len(self.encoder)]), tuple(names[len(self.encoder) :]))
+
+    def sample(self, generator: random.Random) -> Genotype:
+        """A uniformly random genotype."""
+        return self.genotype([generator.choice(node) for node in self.nodes])
+
+
+def repeat_pattern(encoder: str, decoder: str, encoder_nodes: int, decoder_nodes: int) -> Genotype:
+    """A hand-made genotype: a pattern of letters repeated over each side."""
+    return Genotype(tuple(islice(cycle(encoder), encoder_nodes)), tuple(islice(cycle(decoder), decoder_nodes)))
+
+
+def mcan(encoder_nodes: int = ENCODER_NODES, decoder_nodes: int = DECODER_NODES) -> Genotype:
+    """MCAN's hand-made pattern (Yu et al., CVPR 2019) at any depth."""
+    return repeat_pattern("SF", "SGF", encoder_nodes, decoder_nodes)
+
+
+# Published genotypes (MMnas, ACM MM 2020, and MCAN in the same notation).
+PUBLISHED: dict[str, Genotype] = {
+    "mmnas-vqa": Genotype.parse("SSSSFFFFSFFF|GGFFGFRGFGRFRSFRGF"),
+    "mmnas-vgd": Genotype.parse("SFFSFFFFFFFS|GGGGGGFGRRGFRGGRGR"),
+    "mmnas-itm": Genotype.parse("SSFFFSFSFFFF|SGGRSGRGGGGFGGRSGR"),
+    "mcan": mcan(),
+}

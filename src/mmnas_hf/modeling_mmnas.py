@@ -1,0 +1,361 @@
+"""MMnas: one backbone that is supernet and derived network, and one head a task."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from .boxes import box_features, encode_deltas, overlaps
+from .configuration_mmnas import MMnasConfig
+from .errors import InputError
+from .genotype import Genotype
+from .operations import GEOMETRIES, OPERATIONS, Context, LayerNorm, Sublayer
+
+Gate = Mapping[str, float | Tensor]  # operation name -> multiplier; operations left out do not run
+Path = Sequence[Gate]  # one gate a node, encoder first
+
+POSITIVE_OVERLAP = 0.5  # of a region that counts as showing the target
+BOX_LOSS_WEIGHT = 0.5
+MATCH_WEIGHT = 2.0  # a matching pair meets one wrong caption and one wrong image
+
+
+@dataclass
+class MMnasModelOutput(ModelOutput):
+    """Encoded words [batch, words, hidden] and regions [batch, regions, hidden]."""
+
+    word_states: Tensor | None = None
+    region_states: Tensor | None = None
+
+
+@dataclass
+class MMnasOutput(ModelOutput):
+    """Loss, logits (answers, one match score, or a score a region) and, for grounding, normalised box corrections."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    box_deltas: Tensor | None = None
+
+
+class Node(nn.ModuleDict):
+    """The candidate operations at one position. A derived network's node has exactly one."""
+
+    def __init__(self, names: Sequence[str], config: MMnasConfig):
+        super().__init__({name: Sublayer(name, config) for name in names})
+
+    def forward(self, x: Tensor, context: Context, gate: Gate) -> Tensor:
+        outputs = []
+        for name, weight in gate.items():
+            # A closed gate needs its operation's output for its own gradient, but nothing flows through it.
+            with torch.set_grad_enabled(torch.is_grad_enabled() and bool(weight != 0)):
+                y = self[name](x, context)
+            outputs.append(y if isinstance(weight, float) and weight == 1.0 else weight * y)
+        return sum(outputs[1:], start=outputs[0])
+
+
+class RelationEmbedding(nn.Module):
+    """Embeds what one geometry says of each pair of regions; pairs with padding count as all zero."""
+
+    def __init__(self, geometry: str, size: int):
+        super().__init__()
+        self.geometry = GEOMETRIES[geometry]
+        self.linear = nn.Linear(self.geometry.size, size)
+
+    def forward(self, boxes: Tensor, mask: Tensor) -> Tensor:
+        pairs = (mask[:, :, None] & mask[:, None, :])[..., None]
+        described = self.geometry.compute(boxes.float()).masked_fill(~pairs, 0.0)
+        return F.relu(self.linear(described.to(self.linear.weight.dtype)))  # [batch, regions, regions, size]
+
+
+class Backbone(nn.Module):
+    """A chain of nodes over the words, then a chain over the regions that may look at the words."""
+
+    def __init__(self, config: MMnasConfig):
+        super().__init__()
+        space = config.space
+        self.encoder = nn.ModuleList(Node(names, config) for names in space.encoder)
+        self.decoder = nn.ModuleList(Node(names, config) for names in space.decoder)
+
+    def forward(
+        self, words: Tensor, regions: Tensor, mask: Tensor, region_mask: Tensor, relations: dict[str, Tensor], path: Path
+    ) -> tuple[Tensor, Tensor]:
+        gates = iter(path)
+        for node in self.encoder:
+            words = node(words, Context(mask), next(gates))
+        for node in self.decoder:
+            regions = node(regions, Context(region_mask, words, mask, relations), next(gates))
+        return words, regions
+
+
+class AttentionPooler(nn.Module):
+    """Weighted mean of a sequence, the weights being a learned softmax over its valid positions."""
+
+    def __init__(self, config: MMnasConfig):
+        super().__init__()
+        self.hidden = nn.Linear(config.hidden_size, config.pooler_size)
+        self.dropout = nn.Dropout(config.dropout)
+        self.score = nn.Linear(config.pooler_size, 1)
+        self.merge = nn.Linear(config.hidden_size, 2 * config.hidden_size)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        scores = self.score(self.dropout(F.relu(self.hidden(x))))  # [batch, positions, 1]
+        weights = scores.masked_fill(~mask[..., None], torch.finfo(x.dtype).min).softmax(1)
+        return self.merge((weights * x).sum(1))
+
+
+class PooledHead(nn.Module):
+    """One vector for the pair of text and image, then `outputs` logits."""
+
+    def __init__(self, config: MMnasConfig, outputs: int):
+        super().__init__()
+        self.words = AttentionPooler(config)
+        self.regions = AttentionPooler(config)
+        self.norm = LayerNorm(2 * config.hidden_size)
+        self.classifier = nn.Linear(2 * config.hidden_size, outputs)
+
+    def forward(self, states: MMnasModelOutput, mask: Tensor, region_mask: Tensor) -> MMnasOutput:
+        pooled = self.words(states.word_states, mask) + self.regions(states.region_states, region_mask)
+        return MMnasOutput(logits=self.classifier(self.norm(pooled)))
+
+
+class RegionHead(nn.Module):
+    """A score and a box correction for every region; padding scores lowest."""
+
+    def __init__(self, config: MMnasConfig):
+        super().__init__()
+        self.words = AttentionPooler(config)
+        self.regions = nn.Linear(config.hidden_size, 2 * config.hidden_size)
+        self.norm = LayerNorm(2 * config.hidden_size)
+        self.score = nn.Linear(2 * config.hidden_size, 1)
+        self.box = nn.Linear(2 * config.hidden_size, 4)
+
+    def forward(self, states: MMnasModelOutput, mask: Tensor, region_mask: Tensor) -> MMnasOutput:
+        fused = self.norm(self.words(states.word_states, mask)[:, None] + self.regions(states.region_states))
+        scores = self.score(fused).squeeze(-1)
+        return MMnasOutput(
+            logits=scores.masked_fill(~region_mask, torch.finfo(scores.dtype).min), box_deltas=self.box(fused)
+        )
+
+
+class MMnasPreTrainedModel(PreTrainedModel):
+    """What supernets and derived networks of all tasks share."""
+
+    config_class = MMnasConfig
+    base_model_prefix = "mmnas"
+    main_input_name = "region_features"
+    input_modalities = ("image", "text")
+    _supports_sdpa = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """PyTorch's own initialisation, which is what the original networks started from."""
+        if isinstance(module, nn.Linear):
+            init.kaiming_uniform_(module.weight, a=math.sqrt(5))
+            if module.bias is not None:
+                bound = 1 / math.sqrt(module.in_features)
+                init.uniform_(module.bias, -bound, bound)
+        elif isinstance(module, nn.LSTM):
+            bound = 1 / math.sqrt(module.hidden_size)
+            for parameter in module.parameters():
+                init.uniform_(parameter, -bound, bound)
+        elif isinstance(module, nn.Embedding):
+            init.normal_(module.weight)
+        elif isinstance(module, nn.LayerNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+
+    def derive(self, genotype: Genotype | str) -> Self:
+        """The network that `genotype` picks from this supernet, with a copy of the weights it has here."""
+        if isinstance(genotype, str):
+            genotype = Genotype.load(genotype)
+        with torch.device("meta"):
+            derived = type(self)(self.config.derive(genotype))
+        weights = self.state_dict()
+        derived.load_state_dict({name: weights[name].clone() for name in derived.state_dict()}, assign=True)
+        return derived.train(self.training)
+
+
+class MMnasModel(MMnasPreTrainedModel):
+    """Embeddings and backbone: encoded words and regions, without a head."""
+
+    def __init__(self, config: MMnasConfig):
+        super().__init__(config)
+        space = config.space
+        geometries = dict.fromkeys(filter(None, (OPERATIONS[name].geometry for name in space.operations)))
+        self.words = nn.Embedding(config.vocab_size, config.word_size)
+        self.lstm = nn.LSTM(config.word_size, config.hidden_size, batch_first=True)
+        if config.box_feature:
+            self.boxes = nn.Linear(5, config.region_size)
+        self.regions = nn.Linear(config.region_size * (2 if config.box_feature else 1), config.hidden_size)
+        self.relations = nn.ModuleDict({name: RelationEmbedding(name, config.relation_size) for name in geometries})
+        self.backbone = Backbone(config)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.words
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        self.words = value
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        region_features: Tensor,
+        attention_mask: Tensor | None = None,
+        region_boxes: Tensor | None = None,
+        region_mask: Tensor | None = None,
+        image_sizes: Tensor | None = None,
+        path: Path | None = None,
+    ) -> MMnasModelOutput:
+        """Encode a batch.
+
+        `input_ids` and `attention_mask` are [batch, words]; `region_features` [batch, regions, region_size];
+        `region_boxes` [batch, regions, 4] in pixels, xyxy; `region_mask` [batch, regions], true on regions;
+        `image_sizes` [batch, 2] (height, width), only read with `config.box_feature`; `path` has one gate a node.
+        """
+        path = self.only_path() if path is None else path
+        attention_mask = all_valid(input_ids) if attention_mask is None else attention_mask.bool()
+        region_mask = all_valid(region_features[..., 0]) if region_mask is None else region_mask.bool()
+        words, _ = self.lstm(self.words(input_ids))
+        regions = self.regions(self.describe_regions(region_features, region_boxes, image_sizes))
+        words, regions = self.backbone(
+            words,
+            regions,
+            additive_mask(attention_mask, words),
+            additive_mask(region_mask, regions),
+            self.embed_relations(region_boxes, region_mask, path),
+            path,
+        )
+        return MMnasModelOutput(word_states=words, region_states=regions)
+
+    def only_path(self) -> Path:
+        space = self.config.space
+        if space.size > 1:
+            raise InputError(f"this is a supernet of {space.size:.3g} networks: pass path=genotype.as_path(), or derive")
+        return [{name: 1.0} for (name,) in space.nodes]
+
+    def describe_regions(self, features: Tensor, boxes: Tensor | None, image_sizes: Tensor | None) -> Tensor:
+        if not self.config.box_feature:
+            return features
+        if boxes is None or image_sizes is None:
+            raise InputError("box_feature=True needs region_boxes and image_sizes")
+        described = self.boxes(box_features(boxes.float(), image_sizes).to(features.dtype))
+        return torch.cat((features, described), -1)
+
+    def embed_relations(self, boxes: Tensor | None, mask: Tensor, path: Path) -> dict[str, Tensor]:
+        """The geometries that this path's operations read, each embedded once."""
+        needed = dict.fromkeys(filter(None, (OPERATIONS[name].geometry for name in operations_of(path))))
+        if needed and boxes is None:
+            raise InputError("relation self attention needs region_boxes")
+        return {geometry: self.relations[geometry](boxes, mask) for geometry in needed}
+
+
+def operations_of(path: Path) -> Iterable[str]:
+    return (name for gate in path for name in gate)
+
+
+def all_valid(positions: Tensor) -> Tensor:
+    return torch.ones(positions.shape, dtype=torch.bool, device=positions.device)
+
+
+def additive_mask(mask: Tensor, states: Tensor) -> Tensor:
+    """Zero on valid positions, very negative on padding: [batch, 1, 1, positions], added to attention scores."""
+    zeros = torch.zeros(mask.shape, dtype=states.dtype, device=states.device)
+    return zeros.masked_fill(~mask, torch.finfo(states.dtype).min / 2)[:, None, None]
+
+
+class MMnasForTask(MMnasPreTrainedModel):
+    """The one way through: encode, head, loss. A task is a head and a loss."""
+
+    def __init__(self, config: MMnasConfig):
+        super().__init__(config)
+        self.mmnas = MMnasModel(config)
+        self.head = self.make_head(config)
+        self.post_init()
+
+    def make_head(self, config: MMnasConfig) -> nn.Module:
+        raise NotImplementedError
+
+    def compute_loss(self, output: MMnasOutput, labels: Tensor, boxes: Tensor | None, mask: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        region_features: Tensor,
+        attention_mask: Tensor | None = None,
+        region_boxes: Tensor | None = None,
+        region_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        image_sizes: Tensor | None = None,
+        path: Path | None = None,
+    ) -> MMnasOutput:
+        """Score a batch; with `labels` also its loss. Inputs as in `MMnasModel`, labels as each task's class says."""
+        attention_mask = all_valid(input_ids) if attention_mask is None else attention_mask.bool()
+        region_mask = all_valid(region_features[..., 0]) if region_mask is None else region_mask.bool()
+        states = self.mmnas(
+            input_ids, region_features, attention_mask, region_boxes, region_mask, image_sizes=image_sizes, path=path
+        )
+        output = self.head(states, attention_mask, region_mask)
+        if labels is not None:
+            output.loss = self.compute_loss(output, labels, region_boxes, region_mask)
+        return output
+
+
+class MMnasForVisualQuestionAnswering(MMnasForTask):
+    """Answers a question about an image; labels are soft targets [batch, answers]."""
+
+    def make_head(self, config: MMnasConfig) -> nn.Module:
+        return PooledHead(config, config.num_labels)
+
+    def compute_loss(self, output: MMnasOutput, labels: Tensor, boxes: Tensor | None, mask: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(output.logits, labels, reduction="sum")
+
+
+class MMnasForImageTextMatching(MMnasForTask):
+    """Tells whether text and image belong together; labels are 1 for a pair that does, else 0: [batch]."""
+
+    def make_head(self, config: MMnasConfig) -> nn.Module:
+        return PooledHead(config, 1)
+
+    def compute_loss(self, output: MMnasOutput, labels: Tensor, boxes: Tensor | None, mask: Tensor) -> Tensor:
+        weight = output.logits.new_tensor(MATCH_WEIGHT)
+        return F.binary_cross_entropy_with_logits(
+            output.logits.squeeze(-1), labels.to(output.logits.dtype), pos_weight=weight, reduction="sum"
+        )
+
+
+class MMnasForVisualGrounding(MMnasForTask):
+    """Finds the region that a phrase means; labels are the meant boxes [batch, 4] in pixels, xyxy."""
+
+    def make_head(self, config: MMnasConfig) -> nn.Module:
+        return RegionHead(config)
+
+    def compute_loss(self, output: MMnasOutput, labels: Tensor, boxes: Tensor | None, mask: Tensor) -> Tensor:
+        if boxes is None:
+            raise InputError("the grounding loss needs region_boxes")
+        shared = overlaps(boxes, labels).masked_fill(~mask, 0.0)
+        positive = shared >= POSITIVE_OVERLAP  # [batch, regions]
+        return ranking_loss(output.logits, shared * positive) + BOX_LOSS_WEIGHT * box_loss(
+            output.box_deltas, encode_deltas(boxes, labels[:, None]), positive
+        )
+
+
+def ranking_loss(scores: Tensor, relevance: Tensor) -> Tensor:
+    """KL divergence of the scores' softmax from the relevance, averaged over rows that have a relevant region."""
+    total = relevance.sum(-1, keepdim=True)  # [batch, 1]
+    target = relevance / total.clamp(min=torch.finfo(total.dtype).tiny)
+    divergence = F.kl_div(scores.log_softmax(-1), target.to(scores.dtype), reduction="sum")
+    return divergence / (total > 0).sum().clamp(min=1)
+
+
+def box_loss(deltas: Tensor, targets: Tensor, positive: Tensor) -> Tensor:
+    """Smooth L1 on positive regions, summed, divided by their number."""
+    loss = F.smooth_l1_loss(deltas, targets.to(deltas.dtype), reduction="none").sum(-1)  # [batch, regions]
+    return (loss * positive).sum() / positive.sum().clamp(min=1)

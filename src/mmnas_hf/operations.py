@@ -1,0 +1,206 @@
+"""Candidate operations. To add one, write a module with `forward(x, context)` and name it with `@operation`."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from .boxes import relations, signed_relations
+from .configuration_mmnas import HEAD_SIZE, MMnasConfig
+from .errors import InputError
+from .genotype import LETTERS, add_letter
+
+EXPANSION = 4  # of the feed-forward operation's inner layer
+MINIMAL_RELATION = 1e-6  # before the logarithm of a relation's weight
+
+
+class Geometry(NamedTuple):
+    """A description of region pairs: its size, and the function from boxes [.., n, 4] to [.., n, n, size]."""
+
+    size: int
+    compute: Callable[[Tensor], Tensor]
+
+
+GEOMETRIES: dict[str, Geometry] = {"plain": Geometry(4, relations), "signed": Geometry(6, signed_relations)}
+OPERATIONS: dict[str, type["Operation"]] = {}
+
+
+class Context(NamedTuple):
+    """What an operation may look at besides its input.
+
+    `mask` and `memory_mask` are added to attention scores: [batch, 1, 1, keys], zero or very negative on padding.
+    `relations` holds embedded region pairs by geometry: [batch, regions, regions, relation_size].
+    """
+
+    mask: Tensor
+    memory: Tensor | None = None
+    memory_mask: Tensor | None = None
+    relations: Mapping[str, Tensor] | None = None
+
+
+class Operation(nn.Module):
+    """Base of all candidates: built from the config, called with states [batch, positions, hidden] and a context."""
+
+    geometry: str | None = None  # the pair description it reads from `context.relations`, if any
+
+    def __init__(self, config: MMnasConfig):
+        super().__init__()
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        raise NotImplementedError
+
+
+def operation(name: str, letter: str | None = None) -> Callable[[type[Operation]], type[Operation]]:
+    """Make a class available to search spaces and genotypes under `name`, and in short forms under `letter`."""
+
+    def register(cls: type[Operation]) -> type[Operation]:
+        if name in OPERATIONS:
+            raise InputError(f"operation {name!r} is already defined by {OPERATIONS[name].__name__}")
+        if name not in LETTERS or letter is not None:
+            add_letter(name, letter or "")
+        OPERATIONS[name] = cls
+        return cls
+
+    return register
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer norm as in MCAN, which divides by the unbiased standard deviation plus 1e-6.
+
+    The fused kernel divides by the biased one: scaling its weight by sqrt((size - 1) / size) agrees to about 1e-6.
+    """
+
+    def __init__(self, size: int):
+        super().__init__(size, eps=1e-12)
+        self.correction = math.sqrt((size - 1) / size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, self.normalized_shape, self.weight * self.correction, self.bias, self.eps)
+
+
+class Sublayer(nn.Module):
+    """Dropout, residual and norm around one operation."""
+
+    def __init__(self, name: str, config: MMnasConfig):
+        super().__init__()
+        self.operation = OPERATIONS[name](config)
+        self.dropout = nn.Dropout(config.dropout)
+        self.norm = LayerNorm(config.hidden_size)
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        return self.norm(x + self.dropout(self.operation(x, context)))
+
+
+def eager_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor,
+    scaling: float,
+    dropout: float = 0.0,
+    **_: object,
+) -> tuple[Tensor, Tensor]:
+    """Attention written out: states [batch, queries, heads, size] and weights [batch, heads, queries, keys]."""
+    scores = query @ key.transpose(-2, -1) * scaling + attention_mask  # [batch, heads, queries, keys]
+    weights = F.dropout(scores.softmax(-1), dropout, module.training)
+    return (weights @ value).transpose(1, 2), weights
+
+
+class MultiHeadAttention(nn.Module):
+    """Attention with heads of size 64 and projections without bias."""
+
+    is_causal = False
+
+    def __init__(self, config: MMnasConfig):
+        super().__init__()
+        size = config.hidden_size
+        self.config = config
+        self.query = nn.Linear(size, size, bias=False)
+        self.key = nn.Linear(size, size, bias=False)
+        self.value = nn.Linear(size, size, bias=False)
+        self.merge = nn.Linear(size, size, bias=False)
+
+    def forward(self, x: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
+        q, k, v = self.heads(self.query(x)), self.heads(self.key(memory)), self.heads(self.value(memory))
+        dropout = self.config.dropout if self.training else 0.0
+        states, _ = attend(self, q, k, v, mask, dropout=dropout, scaling=HEAD_SIZE**-0.5)
+        return self.merge(states.flatten(2))
+
+    def heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (-1, HEAD_SIZE)).transpose(1, 2)  # [batch, heads, positions, size]
+
+
+@operation("self_att_64")
+class SelfAttention(Operation):
+    """Every position attends to all positions of its own modality."""
+
+    def __init__(self, config: MMnasConfig):
+        super().__init__(config)
+        self.attention = MultiHeadAttention(config)
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        return self.attention(x, x, context.mask)
+
+
+@operation("rel_self_att_64")
+class RelationSelfAttention(Operation):
+    """Self attention whose scores are shifted by the logarithm of a learned weight of each pair's geometry."""
+
+    geometry = "plain"
+
+    def __init__(self, config: MMnasConfig):
+        super().__init__(config)
+        self.attention = MultiHeadAttention(config)
+        self.relation = nn.Linear(config.relation_size, config.hidden_size // HEAD_SIZE)
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        weights = F.relu(self.relation(context.relations[self.geometry]))  # [batch, regions, regions, heads]
+        bias = weights.permute(0, 3, 1, 2).clamp(min=MINIMAL_RELATION).log()
+        return self.attention(x, x, bias + context.mask)
+
+
+@operation("signed_rel_self_att_64")
+class SignedRelationSelfAttention(RelationSelfAttention):
+    """Relation self attention that also sees on which side the other region lies."""
+
+    geometry = "signed"
+
+
+@operation("guided_att_64")
+class GuidedAttention(Operation):
+    """Attention from regions to the encoded words."""
+
+    def __init__(self, config: MMnasConfig):
+        super().__init__(config)
+        self.attention = MultiHeadAttention(config)
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        return self.attention(x, context.memory, context.memory_mask)
+
+
+@operation("feed_forward")
+class FeedForward(Operation):
+    """Two linear layers with a ReLU between them, position by position."""
+
+    def __init__(self, config: MMnasConfig):
+        super().__init__(config)
+        self.expand = nn.Linear(config.hidden_size, EXPANSION * config.hidden_size)
+        self.dropout = nn.Dropout(config.dropout)
+        self.contract = nn.Linear(EXPANSION * config.hidden_size, config.hidden_size)
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        return self.contract(self.dropout(F.relu(self.expand(x))))
+
+
+@operation("identity")
+class Identity(Operation):
+    """Passes its input on; inside its sublayer it only normalises, so that a search can choose a shorter network."""
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        return torch.zeros_like(x)

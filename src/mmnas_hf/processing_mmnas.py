@@ -1,0 +1,98 @@
+"""Processor: words to ids, regions to padded arrays."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
+from tokenizers.models import WordLevel
+from transformers import BatchFeature, PreTrainedTokenizerFast, ProcessorMixin
+
+from .errors import InputError
+
+PAD, UNK, CLS = "PAD", "UNK", "CLS"
+MAX_WORDS = 14  # of a question or a referring expression
+
+
+def normalizer() -> normalizers.Normalizer:
+    """Lower-case; punctuation is deleted, hyphens and slashes separate words."""
+    return normalizers.Sequence(
+        [
+            normalizers.Lowercase(),
+            normalizers.Replace(Regex(r"[.,'!?\"()*#:;]"), ""),
+            normalizers.Replace("-", " "),
+            normalizers.Replace("/", " "),
+        ]
+    )
+
+
+def build_tokenizer(texts: Iterable[str], max_words: int = MAX_WORDS) -> PreTrainedTokenizerFast:
+    """A word-level tokenizer: PAD 0, UNK 1, CLS 2, then the texts' words by first appearance."""
+    clean, split = normalizer(), pre_tokenizers.WhitespaceSplit()
+    vocabulary = {PAD: 0, UNK: 1, CLS: 2}
+    for text in texts:
+        for word, _ in split.pre_tokenize_str(clean.normalize_str(text)):
+            vocabulary.setdefault(word, len(vocabulary))
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=UNK))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = clean, split
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        unk_token=UNK,
+        cls_token=CLS,
+        model_max_length=max_words,
+        padding_side="right",
+        model_input_names=["input_ids", "attention_mask"],
+    )
+
+
+class MMnasProcessor(ProcessorMixin):
+    """Turns texts and images' regions into a model's inputs, padded to the longest in the batch."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, **kwargs):
+        super().__init__(tokenizer, **kwargs)
+
+    def __call__(
+        self,
+        text: str | Sequence[str],
+        region_features: Sequence[np.ndarray],
+        region_boxes: Sequence[np.ndarray] | None = None,
+        image_sizes: Sequence[tuple[int, int]] | None = None,
+        return_tensors: str = "pt",
+    ) -> BatchFeature:
+        """Process a batch.
+
+        `region_features` has an array [regions, size] and `region_boxes` an array [regions, 4] (pixels, xyxy) an image;
+        `image_sizes` a pair (height, width). Raises `InputError` where these do not fit each other.
+        """
+        texts = [text] if isinstance(text, str) else list(text)
+        if len(texts) != len(region_features):
+            raise InputError(f"{len(texts)} texts but regions of {len(region_features)} images; give one image a text")
+        words = self.tokenizer(texts, padding=True, truncation=True, return_token_type_ids=False)
+        data = {**words, **pad_regions(region_features, region_boxes)}
+        if image_sizes is not None:
+            data["image_sizes"] = np.asarray(image_sizes, dtype=np.int64)
+        return BatchFeature(data, tensor_type=return_tensors)
+
+    @property
+    def model_input_names(self) -> list[str]:
+        return [*self.tokenizer.model_input_names, "region_features", "region_boxes", "region_mask", "image_sizes"]
+
+
+def pad_regions(features: Sequence[np.ndarray], boxes: Sequence[np.ndarray] | None) -> dict[str, np.ndarray]:
+    """Arrays [batch, longest, ...] with zeros behind each image's regions, and the mask of what is valid."""
+    counts = [len(rows) for rows in features]
+    widths = {rows.shape[-1] for rows in features}
+    if len(widths) > 1:
+        raise InputError(f"region features of one batch have widths {sorted(widths)}; all must be equal")
+    if boxes is not None and [len(rows) for rows in boxes] != counts:
+        raise InputError(f"images have {counts} features but {[len(rows) for rows in boxes]} boxes")
+    longest = max(counts)
+    padded = np.zeros((len(counts), longest, widths.pop()), dtype=np.float32)
+    padded_boxes = np.zeros((len(counts), longest, 4), dtype=np.float32)
+    for row, count in enumerate(counts):
+        padded[row, :count] = features[row]
+        if boxes is not None:
+            padded_boxes[row, :count] = boxes[row]
+    mask = np.arange(longest) < np.array(counts)[:, None]
+    data = {"region_features": padded, "region_mask": mask}
+    return data if boxes is None else {**data, "region_boxes": padded_boxes}

@@ -1,0 +1,47 @@
+"""What a search strategy is: it chooses paths, learns from an architecture step's loss, and names the best genotype."""
+
+import math
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from ..genotype import Genotype, SearchSpace
+from ..modeling_mmnas import Path
+
+Probabilities = list[dict[str, float]]  # one mapping a node, encoder first, from operation to probability
+
+
+class Strategy(Protocol):
+    """Owns whatever a search learns about the architecture; the model knows nothing of it.
+
+    Paths depend on the seed and the step alone, so that every process draws the same one and a resumed run draws it again.
+    """
+
+    space: SearchSpace
+
+    def weight_path(self, step: int) -> Path:
+        """The path whose weights are trained at this step."""
+
+    def architecture_path(self, step: int) -> Path:
+        """The path, with gates that carry gradients, that the architecture step after this step runs."""
+
+    def update(self, loss: Tensor) -> None:
+        """Learn from the loss of the last architecture path."""
+
+    def probabilities(self) -> Probabilities:
+        """How likely each candidate of each node is now."""
+
+    def genotype(self) -> Genotype:
+        """The most probable network."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed search needs."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved state."""
+
+
+def mean_entropy(probabilities: Probabilities) -> float:
+    """Entropy in nats of the nodes' choices, averaged; zero once every node has decided."""
+    entropies = [-sum(p * math.log(p) for p in node.values() if p > 0) for node in probabilities]
+    return sum(entropies) / len(entropies)
