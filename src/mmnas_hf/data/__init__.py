@@ -1,0 +1,62 @@
+"""The data sets, by name, each with the settings that suit it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from .folder import load_folder, save_folder
+from .nlvr import load_nlvr
+from .scenes import load_scenes
+from .table import IMAGE_FEATURES, ImageTextData, RegionStore, hide_images, image_row
+
+Settings = Mapping[str, Any]  # values of script flags
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """How a data set is loaded, for a task and from a folder, and which flags suit it."""
+
+    load: Callable[[str, str | None], ImageTextData]
+    settings: Settings = field(default_factory=dict)
+    task_settings: Mapping[str, Settings] = field(default_factory=dict)
+
+    def settings_for(self, task: str) -> dict[str, Any]:
+        return {**self.settings, **self.task_settings.get(task, {})}
+
+
+# Small networks that learn these small data sets in minutes on two CPU cores.
+SMALL = {"hidden_size": 64, "word_size": 64, "pooler_size": 64, "encoder_nodes": 2, "decoder_nodes": 6}
+
+DATASETS: dict[str, DataSource] = {
+    "scenes": DataSource(
+        lambda task, _: load_scenes(task),
+        {**SMALL, "learning_rate": 1e-3, "max_steps": 4000, "warm_up": 0.6},
+    ),
+    "nlvr": DataSource(load_nlvr, {**SMALL, "learning_rate": 5e-4, "num_train_epochs": 30}),
+}
+
+
+def find_source(name: str) -> DataSource:
+    """The data set of this name, or the folder of this path."""
+    if name in DATASETS:
+        return DATASETS[name]
+    if Path(name).is_dir():
+        return DataSource(lambda task, _: load_folder(Path(name), task))
+    raise InputError(f"unknown data set {name!r}; known: {', '.join(DATASETS)}, or the path of a folder")
+
+
+__all__ = [
+    "DATASETS",
+    "IMAGE_FEATURES",
+    "DataSource",
+    "ImageTextData",
+    "RegionStore",
+    "find_source",
+    "hide_images",
+    "image_row",
+    "load_nlvr",
+    "load_scenes",
+    "save_folder",
+]

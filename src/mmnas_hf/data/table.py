@@ -1,10 +1,13 @@
-"""What every data set is turned into: one table of images with their regions, one table of texts per split."""
+"""What every data set is turned into: one table of images with their regions, one table of texts a split."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-import datasets
-from datasets import Dataset, Features, Sequence, Value
+import numpy as np
+import pyarrow as pa
+from datasets import Dataset, Features, List, Value
+
+from ..errors import InputError
 
 #: One row an image. `features` holds float16 bytes, row-major [regions, feature size]; `boxes` are xyxy pixels.
 IMAGE_FEATURES = Features(
@@ -12,17 +15,100 @@ IMAGE_FEATURES = Features(
         "image_id": Value("string"),
         "width": Value("int32"),
         "height": Value("int32"),
-        "boxes": Sequence(Sequence(Value("float32"))),
+        "boxes": List(List(Value("float32"))),
         "features": Value("binary"),
     }
 )
+FEATURE_TYPE = np.float16
 
 
 class ImageTextData(NamedTuple):
-    """Images and the texts about them; `texts` rows name their image by `image_id`."""
+    """Images and, by split, the texts about them; each row of `texts` names its image by `image_id`."""
 
     images: Dataset
     texts: Mapping[str, Dataset]
 
 
-__all__ = ["IMAGE_FEATURES", "ImageTextData", "datasets"]
+class Regions(NamedTuple):
+    """Regions of a batch of images, one array an image, and the images' sizes (height, width)."""
+
+    features: list[np.ndarray]
+    boxes: list[np.ndarray]
+    image_sizes: np.ndarray
+
+
+class RegionStore:
+    """Finds images' regions by image id in a memory-mapped table; nothing is copied before a batch needs it.
+
+    Raises `InputError` for an image whose regions cannot be used: boxes with x2 < x1, features that are not numbers or
+    of another width than the others.
+    """
+
+    def __init__(self, images: Dataset):
+        columns = ["image_id", "width", "height", "boxes", "features"]
+        if missing := set(columns) - set(images.column_names):
+            raise InputError(f"the image table lacks columns {sorted(missing)}; it has {images.column_names}")
+        table: pa.Table = images.select_columns(columns).with_format("arrow")[:]
+        self.ids: list[str] = table["image_id"].to_pylist()
+        self.row_of = {image_id: row for row, image_id in enumerate(self.ids)}
+        self.sizes = np.stack([table["height"].to_numpy(), table["width"].to_numpy()], axis=1)
+        self.boxes, self.features = table["boxes"], table["features"]
+        if not self.ids:
+            raise InputError("the image table is empty")
+        self.feature_size = self.size_of(0)
+        for row in range(len(self.ids)):
+            self.check(row)
+
+    def __getitem__(self, image_ids: Sequence[str]) -> Regions:
+        try:
+            rows = [self.row_of[image_id] for image_id in image_ids]
+        except KeyError as missing:
+            raise InputError(f"no image {missing} among the {len(self.ids)} images of the table") from None
+        boxes = [self.boxes_of(row) for row in rows]
+        return Regions([self.features_of(row, len(b)) for row, b in zip(rows, boxes, strict=True)], boxes, self.sizes[rows])
+
+    def boxes_of(self, row: int) -> np.ndarray:
+        return self.boxes[row].values.flatten().to_numpy(zero_copy_only=False).reshape(-1, 4)
+
+    def features_of(self, row: int, regions: int) -> np.ndarray:
+        return np.frombuffer(self.features[row].as_buffer(), dtype=FEATURE_TYPE).reshape(regions, -1)
+
+    def size_of(self, row: int) -> int:
+        regions = len(self.boxes[row])
+        values = self.features[row].as_buffer().size // FEATURE_TYPE().itemsize
+        if not regions or values % regions:
+            raise InputError(f"image {self.ids[row]!r} has {values} feature values for {regions} boxes")
+        return values // regions
+
+    def check(self, row: int) -> None:
+        name, size = self.ids[row], self.size_of(row)
+        if size != self.feature_size:
+            raise InputError(f"image {name!r} has features of width {size}, the images before have {self.feature_size}")
+        boxes = self.boxes_of(row)
+        if not np.isfinite(self.features_of(row, len(boxes))).all() or not np.isfinite(boxes).all():
+            raise InputError(f"image {name!r} has features or boxes that are NaN or infinite; extract them again")
+        if (boxes[:, 2:] < boxes[:, :2]).any():
+            wrong = boxes[(boxes[:, 2:] < boxes[:, :2]).any(1)][0].tolist()
+            raise InputError(f"image {name!r} has box {wrong} with x2 < x1 or y2 < y1; boxes are x1, y1, x2, y2 in pixels")
+
+
+def image_row(image_id: str, width: int, height: int, boxes: np.ndarray, features: np.ndarray) -> dict[str, Any]:
+    """A row of the image table from arrays [regions, 4] and [regions, feature size]."""
+    return {
+        "image_id": image_id,
+        "width": width,
+        "height": height,
+        "boxes": np.asarray(boxes, dtype=np.float32).tolist(),
+        "features": np.ascontiguousarray(features, dtype=FEATURE_TYPE).tobytes(),
+    }
+
+
+def hide_images(data: ImageTextData) -> ImageTextData:
+    """The same data with all region features zero: what a text-only model sees."""
+    images = data.images.map(
+        lambda row: {"features": bytes(len(row["features"]))},
+        keep_in_memory=True,
+        features=data.images.features,
+        desc="Hiding images",
+    )
+    return data._replace(images=images)

@@ -1,0 +1,226 @@
+"""The search: Trainer's own steps train sampled paths' weights, a callback adds architecture steps."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any
+
+import torch
+from accelerate import skip_first_batches
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from transformers import PreTrainedModel, TrainerCallback
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from ..training import StaircaseTrainer, TrainArguments
+from .strategy import Strategy, mean_entropy
+
+LOG_FILE = "search_log.jsonl"
+STATE_FILE = "search_state.pt"
+
+
+@dataclass
+class SearchArguments(TrainArguments):
+    """Training arguments and those of the search (MMnas §4)."""
+
+    warm_up: float = field(
+        default=0.2, metadata={"help": "Share of the steps that only train weights, before the first architecture step."}
+    )
+    weight_steps: int = field(default=5, metadata={"help": "Weight steps for each architecture step."})
+    gates: str = field(
+        default="full", metadata={"help": "Candidates that run in an architecture step: full (all) or two (a node)."}
+    )
+    architecture_learning_rate: float = field(default=0.1, metadata={"help": "Adam's rate for the architecture."})
+    prior: str = field(
+        default="none", metadata={"help": "Where the architecture starts: none (uniform), random, or hand-made."}
+    )
+    stable_epochs: int = field(
+        default=0, metadata={"help": "Stop once the genotype has not changed for so many epochs; 0: never stop early."}
+    )
+
+
+class SearchTrainer(StaircaseTrainer):
+    """Alternates weight steps with architecture steps on held-out training data.
+
+    Takes what Trainer takes, and the strategy that owns the architecture with the rows that it learns from.
+    """
+
+    args: SearchArguments
+
+    def __init__(self, *args: Any, strategy: Strategy, architecture_dataset: Dataset, **kwargs: Any):
+        self.strategy = strategy
+        self.architecture_batches = BatchStream(self.make_architecture_loader)
+        self.architecture_dataset = architecture_dataset
+        self.architecture_loss: Tensor | None = None
+        super().__init__(*args, **kwargs)
+        for replaced in (ProgressCallback, PrinterCallback):
+            self.remove_callback(replaced)
+        self.add_callback(ArchitectureSteps(self))
+        self.add_callback(StopWhenStable(strategy, self.args.stable_epochs))
+        if not self.args.disable_tqdm:
+            self.add_callback(SearchProgress(strategy))
+
+    def make_architecture_loader(self) -> DataLoader:
+        return self._get_dataloader(
+            self.architecture_dataset,
+            description="Architecture",
+            batch_size=self._train_batch_size,
+            sampler_fn=self._get_train_sampler,
+            is_training=True,
+        )
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
+    ) -> Tensor | tuple[Tensor, Any]:
+        """The loss of this step's sampled path or, in evaluation, of the most probable network."""
+        training = model.training
+        path = self.strategy.weight_path(self.state.global_step) if training else self.strategy.genotype().as_path()
+        return super().compute_loss(model, {**inputs, "path": path}, return_outputs=return_outputs, **kwargs)
+
+    def architecture_step(self) -> None:
+        model = self.model_wrapped
+        model.train()
+        inputs = self._prepare_inputs(self.architecture_batches.next())
+        path = self.strategy.architecture_path(self.state.global_step)
+        with self.compute_loss_context_manager():
+            loss = model(**inputs, path=path).loss
+        self.strategy.update(loss)
+        self.architecture_loss = loss.detach()
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        if "loss" in logs:
+            logs["entropy"] = mean_entropy(self.strategy.probabilities())
+            if self.architecture_loss is not None:
+                logs["architecture_loss"] = self.accelerator.reduce(self.architecture_loss, "mean").item()
+        super().log(logs, *args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Score the most probable network and add a line to the search log."""
+        metrics = super().evaluate(*args, **kwargs)
+        if self.is_world_process_zero():
+            with self.log_file.open("a") as lines:
+                lines.write(json.dumps(self.log_entry(metrics)) + "\n")
+        return metrics
+
+    @property
+    def log_file(self) -> FilePath:
+        return FilePath(self.args.output_dir, LOG_FILE)
+
+    def log_entry(self, metrics: dict[str, float]) -> dict[str, Any]:
+        probabilities, nodes = self.strategy.probabilities(), len(self.strategy.space.encoder)
+        return {
+            "step": self.state.global_step,
+            "genotype": str(self.strategy.genotype()),
+            "entropy": mean_entropy(probabilities),
+            "metrics": metrics,
+            "encoder": probabilities[:nodes],
+            "decoder": probabilities[nodes:],
+        }
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.args.should_save:
+            state = {"strategy": self.strategy.state_dict(), "batches": self.architecture_batches.state_dict()}
+            torch.save(state, FilePath(output_dir, STATE_FILE))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
+            return
+        state = torch.load(FilePath(checkpoint, STATE_FILE), map_location="cpu", weights_only=True)
+        self.strategy.load_state_dict(state["strategy"])
+        self.architecture_batches.load_state_dict(state["batches"])
+        if self.is_world_process_zero():
+            forget_later_lines(self.log_file, self.state.global_step)
+
+
+class BatchStream:
+    """Endless batches of a shuffled loader, whose position can be saved and found again.
+
+    The order is a function of the epoch alone, and drawing it leaves the global random state untouched.
+    """
+
+    def __init__(self, make_loader: Callable[[], DataLoader]):
+        self.make_loader = make_loader
+        self.epoch, self.seen = 0, 0
+        self.loader: DataLoader | None = None
+        self.batches = None
+
+    def next(self) -> dict[str, Tensor]:
+        if self.batches is None:
+            self.batches = self.start_epoch()
+        try:
+            batch = next(self.batches)
+        except StopIteration:
+            self.epoch, self.seen, self.batches = self.epoch + 1, 0, None
+            return self.next()
+        self.seen += 1
+        return batch
+
+    def start_epoch(self) -> Any:
+        self.loader = self.loader or self.make_loader()
+        self.loader.set_epoch(self.epoch)
+        loader = skip_first_batches(self.loader, self.seen) if self.seen else self.loader
+        # A loader draws a seed for its workers when it starts; from a generator of its own it disturbs nobody.
+        loader.base_dataloader.generator = torch.Generator().manual_seed(self.epoch)
+        return iter(loader)
+
+    def state_dict(self) -> dict[str, int]:
+        return {"epoch": self.epoch, "seen": self.seen}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.epoch, self.seen, self.batches = state["epoch"], state["seen"], None
+
+
+class ArchitectureSteps(TrainerCallback):
+    """Runs an architecture step after every few weight steps: gradients are clean then, and nothing is saved yet."""
+
+    def __init__(self, trainer: SearchTrainer):
+        self.trainer = trainer
+
+    def on_step_end(self, args: SearchArguments, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        step = state.global_step
+        if step > args.warm_up * state.max_steps and step % args.weight_steps == 0:
+            self.trainer.architecture_step()
+
+
+class StopWhenStable(TrainerCallback):
+    """Ends the search when the genotype has been the same at the end of so many epochs."""
+
+    def __init__(self, strategy: Strategy, epochs: int):
+        self.strategy, self.epochs = strategy, epochs
+        self.genotype, self.stable = None, 0
+
+    def on_epoch_end(self, args: SearchArguments, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        if not self.epochs or state.global_step <= args.warm_up * state.max_steps:
+            return
+        genotype = self.strategy.genotype()
+        self.stable = self.stable + 1 if genotype == self.genotype else 0
+        self.genotype = genotype
+        control.should_training_stop |= self.stable >= self.epochs
+
+
+class SearchProgress(ProgressCallback):
+    """A progress bar that shows losses, the architecture's entropy and the current genotype."""
+
+    def __init__(self, strategy: Strategy):
+        super().__init__()
+        self.strategy = strategy
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:  # noqa: ARG002
+        if not state.is_world_process_zero or self.training_bar is None or "loss" not in (logs or {}):
+            return
+        shown = [f"{name} {logs[name]:.3g}" for name in ("loss", "architecture_loss", "entropy") if name in logs]
+        self.training_bar.set_postfix_str(", ".join([*shown, str(self.strategy.genotype())]))
+
+
+def forget_later_lines(log: FilePath, step: int) -> None:
+    """Drop what an interrupted run wrote after the checkpoint that it now continues from."""
+    if log.exists():
+        lines = log.read_text().splitlines(keepends=True)
+        log.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
+
+
+def supernet_of(trainer: SearchTrainer) -> PreTrainedModel:
+    return trainer.accelerator.unwrap_model(trainer.model)

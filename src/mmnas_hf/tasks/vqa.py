@@ -1,0 +1,48 @@
+"""Visual question answering: classification over the answer vocabulary with soft targets."""
+
+from collections import Counter
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..configuration_mmnas import MMnasConfig
+from ..data.table import RegionStore
+from ..errors import InputError
+from ..metrics import normalise_answer, soft_target, vqa_score
+from ..modeling_mmnas import MMnasForVisualQuestionAnswering
+from .task import Rows, Task, mean_scores
+
+# An answer joins the vocabulary when it occurs more often than this (MMnas: 3,129 answers on VQA v2).
+RARE = 8
+
+normalised = lru_cache(maxsize=1 << 16)(normalise_answer)
+
+
+class VisualQuestionAnswering(Task):
+    """Questions in VQA v2's schema: `question`, `answers` (ten), `multiple_choice_answer`."""
+
+    name = "vqa"
+    model_class = MMnasForVisualQuestionAnswering
+    metric = "accuracy"
+    text_column = "question"
+
+    def model_settings(self, rows: Rows) -> dict[str, Any]:
+        counts = Counter(normalised(row["multiple_choice_answer"]) for row in rows)
+        answers = [answer for answer, count in counts.items() if count > RARE]
+        if not answers:
+            raise InputError(f"{len(rows)} questions have no answer that occurs more than {RARE} times; give more data")
+        return {"id2label": dict(enumerate(answers)), "label2id": {answer: i for i, answer in enumerate(answers)}}
+
+    def labels(self, rows: Rows, config: MMnasConfig) -> np.ndarray:
+        targets = np.zeros((len(rows), config.num_labels), dtype=np.float32)
+        for target, row in zip(targets, rows, strict=True):
+            for answer, count in Counter(map(normalised, row["answers"])).items():
+                if answer in config.label2id:
+                    target[config.label2id[answer]] = soft_target(count)
+        return targets
+
+    def evaluate(self, predictions: Any, rows: Rows, store: RegionStore, config: MMnasConfig) -> dict[str, float]:
+        answers = [config.id2label[int(index)] for index in predictions.argmax(-1)]
+        scores = [vqa_score(answer, row["answers"]) for answer, row in zip(answers, rows, strict=True)]
+        return mean_scores(self.metric, scores, rows)

@@ -1,0 +1,27 @@
+"""Fixtures that find the reference data outside the repository, or skip the test."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+BESIDE_REPOSITORY = Path(__file__).resolve().parents[2] / "shared"
+
+
+def _folder(variable: str, name: str) -> Path:
+    folder = Path(os.environ.get(variable, BESIDE_REPOSITORY / name))
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder}: set {variable} to the folder with the {name} files")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of numbers recorded from the original implementation."""
+    return _folder("MMNAS_GOLDEN", "golden")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of small real data sets."""
+    return _folder("MMNAS_DATA", "data")
