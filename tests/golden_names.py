@@ -40,5 +40,7 @@ def rename(key: str, space: SearchSpace) -> str:
         names = getattr(space, match["side"])[int(match["node"])]
         return f"{match['start']}{match['node']}.{names[int(match['index'] or 0)]}."
 
-    node = r"^(?P<start>mmnas\.backbone\.(?P<side>encoder|decoder)\.)(?P<node>\d+)\.0\.(candidate_ops\.(?P<index>\d)\.)?"
+    node = (
+        r"^(?P<start>mmnas\.backbone\.(?P<side>encoder|decoder)\.)(?P<node>\d+)\.0\.(candidate_ops\.(?P<index>\d)\.)?"
+    )
     return re.sub(node, candidate, key)

@@ -60,8 +60,11 @@ class MMnasConfig(PreTrainedConfig):
             return Genotype.from_dict(self.genotype).as_space()
         return SearchSpace.from_dict(self.search_space)
 
+    def with_genotype(self, genotype: Genotype) -> "MMnasConfig":
+        """The same sizes with any architecture."""
+        return type(self).from_dict(self.to_dict() | {"genotype": genotype.to_dict(), "search_space": None})
+
     def derive(self, genotype: Genotype) -> "MMnasConfig":
         """The configuration of the network that `genotype` picks from this space."""
         self.space.check(genotype)
-        settings = self.to_dict() | {"genotype": genotype.to_dict(), "search_space": None}
-        return type(self).from_dict(settings)
+        return self.with_genotype(genotype)

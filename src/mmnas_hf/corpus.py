@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable
+from copy import copy
 from typing import NamedTuple
 
 from transformers import BatchFeature, PreTrainedTokenizerFast
@@ -51,6 +52,12 @@ class Corpus:
         self.splits: dict[str, Rows] = {name: texts.to_list() for name, texts in data.texts.items()}
         tokenizer = tokenizer or build_tokenizer(self.texts(), task.max_words)
         self.processor = MMnasProcessor(tokenizer)
+
+    def blind(self) -> "Corpus":
+        """The same texts with regions that show nothing."""
+        blind = copy(self)
+        blind.store = self.store.blank()
+        return blind
 
     def texts(self) -> Iterable[str]:
         return (row[self.task.text_column] for rows in self.splits.values() for row in rows)

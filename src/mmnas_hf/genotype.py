@@ -75,7 +75,9 @@ class Genotype:
         epochs = {int(key[5:]): key for key in data if key.startswith("epoch") and key[5:].isdigit()}
         if epochs:
             last = data[epochs[max(epochs)]]
-            data = {side: [first for first, *_ in last[short]] for side, short in (("encoder", "enc"), ("decoder", "dec"))}
+            data = {
+                side: [first for first, *_ in last[short]] for side, short in (("encoder", "enc"), ("decoder", "dec"))
+            }
         try:
             return cls(tuple(data["encoder"]), tuple(data["decoder"]))
         except KeyError as missing:
@@ -90,7 +92,9 @@ class Genotype:
         if "|" in text:
             return cls.parse(text)
         if not Path(text).is_file():
-            raise InputError(f"no genotype {text!r}; give a file, a short form like 'SF|SGF', or: {', '.join(PUBLISHED)}")
+            raise InputError(
+                f"no genotype {text!r}; give a file, a short form like 'SF|SGF', or: {', '.join(PUBLISHED)}"
+            )
         try:
             return cls.from_dict(json.loads(Path(text).read_text()))
         except (json.JSONDecodeError, AttributeError, TypeError, ValueError) as error:

@@ -83,7 +83,13 @@ class Backbone(nn.Module):
         self.decoder = nn.ModuleList(Node(names, config) for names in space.decoder)
 
     def forward(
-        self, words: Tensor, regions: Tensor, mask: Tensor, region_mask: Tensor, relations: dict[str, Tensor], path: Path
+        self,
+        words: Tensor,
+        regions: Tensor,
+        mask: Tensor,
+        region_mask: Tensor,
+        relations: dict[str, Tensor],
+        path: Path,
     ) -> tuple[Tensor, Tensor]:
         gates = iter(path)
         for node in self.encoder:
@@ -237,7 +243,9 @@ class MMnasModel(MMnasPreTrainedModel):
     def only_path(self) -> Path:
         space = self.config.space
         if space.size > 1:
-            raise InputError(f"this is a supernet of {space.size:.3g} networks: pass path=genotype.as_path(), or derive")
+            raise InputError(
+                f"this is a supernet of {space.size:.3g} networks: pass path=genotype.as_path(), or derive"
+            )
         return [{name: 1.0} for (name,) in space.nodes]
 
     def describe_regions(self, features: Tensor, boxes: Tensor | None, image_sizes: Tensor | None) -> Tensor:

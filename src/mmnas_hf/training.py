@@ -4,7 +4,7 @@ import math
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from transformers import EvalPrediction, Trainer, TrainingArguments, set_seed
@@ -19,6 +19,8 @@ from .tasks import Rows, Task
 class TrainArguments(TrainingArguments):
     """Transformers' arguments with the optimiser of MMnas as defaults, and its staircase of learning rates."""
 
+    _argument_group_name: ClassVar[str] = "training"
+
     per_device_train_batch_size: int = field(default=64, metadata={"help": "Texts a process and step."})
     per_device_eval_batch_size: int = field(default=256, metadata={"help": "Texts a process and evaluation step."})
     learning_rate: float = field(default=1e-4, metadata={"help": "Adam's base rate for the weights."})
@@ -32,7 +34,8 @@ class TrainArguments(TrainingArguments):
         default=3, metadata={"help": "Epochs e in which the rate is only e / (ramp_epochs + 1) of the base rate."}
     )
     decay_epochs: list[int] = field(
-        default_factory=list, metadata={"help": "Epochs, from 0, at whose start the rate is multiplied by decay_factor."}
+        default_factory=list,
+        metadata={"help": "Epochs, from 0, at whose start the rate is multiplied by decay_factor."},
     )
     decay_factor: float = field(default=0.2, metadata={"help": "What the rate is multiplied by at decay_epochs."})
 
@@ -130,4 +133,6 @@ def train(model: MMnasForTask, corpus: Corpus, rows: Rows, scored: Rows, args: T
 
 def quiet(args: TrainArguments, **changes: Any) -> TrainArguments:
     """The same arguments for a network trained in passing: no evaluations, checkpoints or reports on the way."""
-    return replace(args, eval_strategy="no", save_strategy="no", resume_from_checkpoint=None, report_to="none", **changes)
+    return replace(
+        args, eval_strategy="no", save_strategy="no", resume_from_checkpoint=None, report_to="none", **changes
+    )

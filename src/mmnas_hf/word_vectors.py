@@ -58,7 +58,9 @@ def initialise_embedding(
         raise InputError(f"{path} has a vector for none of the {len(vocabulary)} words; is it lower-case GloVe text?")
     rows = torch.tensor(np.stack(list(vectors.values())))
     if rows.shape[1] != embedding.embedding_dim:
-        raise InputError(f"{path} has {rows.shape[1]}-d vectors; word_size is {embedding.embedding_dim}: make them equal")
+        raise InputError(
+            f"{path} has {rows.shape[1]}-d vectors; word_size is {embedding.embedding_dim}: make them equal"
+        )
     deviation = rows.std(0) if len(rows) > 1 else torch.zeros_like(rows[0])
     noise = torch.randn(embedding.weight.shape, generator=generator)
     weight = rows.mean(0) + deviation * noise

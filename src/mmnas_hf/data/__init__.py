@@ -9,7 +9,7 @@ from ..errors import InputError
 from .folder import load_folder, save_folder
 from .nlvr import load_nlvr
 from .scenes import load_scenes
-from .table import IMAGE_FEATURES, ImageTextData, RegionStore, hide_images, image_row
+from .table import IMAGE_FEATURES, ImageTextData, RegionStore, image_row
 
 Settings = Mapping[str, Any]  # values of script flags
 
@@ -54,7 +54,6 @@ __all__ = [
     "ImageTextData",
     "RegionStore",
     "find_source",
-    "hide_images",
     "image_row",
     "load_nlvr",
     "load_scenes",

@@ -1,6 +1,7 @@
 """What every data set is turned into: one table of images with their regions, one table of texts a split."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,7 +66,15 @@ class RegionStore:
         except KeyError as missing:
             raise InputError(f"no image {missing} among the {len(self.ids)} images of the table") from None
         boxes = [self.boxes_of(row) for row in rows]
-        return Regions([self.features_of(row, len(b)) for row, b in zip(rows, boxes, strict=True)], boxes, self.sizes[rows])
+        return Regions(
+            [self.features_of(row, len(b)) for row, b in zip(rows, boxes, strict=True)], boxes, self.sizes[rows]
+        )
+
+    def blank(self) -> "RegionStore":
+        """The same regions with all features zero: what a text-only model sees."""
+        blank = copy(self)
+        blank.features = pa.array([bytes(len(self.features[row].as_buffer())) for row in range(len(self.ids))])
+        return blank
 
     def boxes_of(self, row: int) -> np.ndarray:
         return self.boxes[row].values.flatten().to_numpy(zero_copy_only=False).reshape(-1, 4)
@@ -89,7 +98,9 @@ class RegionStore:
             raise InputError(f"image {name!r} has features or boxes that are NaN or infinite; extract them again")
         if (boxes[:, 2:] < boxes[:, :2]).any():
             wrong = boxes[(boxes[:, 2:] < boxes[:, :2]).any(1)][0].tolist()
-            raise InputError(f"image {name!r} has box {wrong} with x2 < x1 or y2 < y1; boxes are x1, y1, x2, y2 in pixels")
+            raise InputError(
+                f"image {name!r} has box {wrong} with x2 < x1 or y2 < y1; boxes are x1, y1, x2, y2 in pixels"
+            )
 
 
 def image_row(image_id: str, width: int, height: int, boxes: np.ndarray, features: np.ndarray) -> dict[str, Any]:
@@ -101,14 +112,3 @@ def image_row(image_id: str, width: int, height: int, boxes: np.ndarray, feature
         "boxes": np.asarray(boxes, dtype=np.float32).tolist(),
         "features": np.ascontiguousarray(features, dtype=FEATURE_TYPE).tobytes(),
     }
-
-
-def hide_images(data: ImageTextData) -> ImageTextData:
-    """The same data with all region features zero: what a text-only model sees."""
-    images = data.images.map(
-        lambda row: {"features": bytes(len(row["features"]))},
-        keep_in_memory=True,
-        features=data.images.features,
-        desc="Hiding images",
-    )
-    return data._replace(images=images)

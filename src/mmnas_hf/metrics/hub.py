@@ -1,8 +1,9 @@
 """The metrics as `evaluate.Metric` classes, to be instantiated directly."""
 
-import evaluate
 import numpy as np
 from datasets import Features, Sequence, Value
+
+import evaluate
 
 from .grounding import IOU_THRESHOLD, grounding_accuracy
 from .recall import recall_at_k

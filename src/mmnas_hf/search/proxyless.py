@@ -51,7 +51,9 @@ class ProxylessStrategy:
     def architecture_path(self, step: int) -> Path:
         generator = path_generator(self.seed, step, ARCHITECTURE_STREAM)
         self.rivals = [self.draw_rivals(alpha, generator) for alpha in self.alphas]
-        actives = [int(draw(alpha[rivals], 1, generator)) for alpha, rivals in zip(self.alphas, self.rivals, strict=True)]
+        actives = [
+            int(draw(alpha[rivals], 1, generator)) for alpha, rivals in zip(self.alphas, self.rivals, strict=True)
+        ]
         return self.gated_path(self.rivals, actives)
 
     def gated_path(self, rivals: list[Tensor], actives: list[int]) -> Path:

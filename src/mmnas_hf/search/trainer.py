@@ -4,13 +4,13 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from accelerate import skip_first_batches
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from transformers import PreTrainedModel, TrainerCallback
+from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from ..training import StaircaseTrainer, TrainArguments
@@ -24,8 +24,11 @@ STATE_FILE = "search_state.pt"
 class SearchArguments(TrainArguments):
     """Training arguments and those of the search (MMnas §4)."""
 
+    _argument_group_name: ClassVar[str] = "search and training"
+
     warm_up: float = field(
-        default=0.2, metadata={"help": "Share of the steps that only train weights, before the first architecture step."}
+        default=0.2,
+        metadata={"help": "Share of the steps that only train weights, before the first architecture step."},
     )
     weight_steps: int = field(default=5, metadata={"help": "Weight steps for each architecture step."})
     gates: str = field(
@@ -57,7 +60,8 @@ class SearchTrainer(StaircaseTrainer):
         for replaced in (ProgressCallback, PrinterCallback):
             self.remove_callback(replaced)
         self.add_callback(ArchitectureSteps(self))
-        self.add_callback(StopWhenStable(strategy, self.args.stable_epochs))
+        self.stability = StopWhenStable(strategy, self.args.stable_epochs)
+        self.add_callback(self.stability)
         if not self.args.disable_tqdm:
             self.add_callback(SearchProgress(strategy))
 
@@ -118,19 +122,23 @@ class SearchTrainer(StaircaseTrainer):
             "decoder": probabilities[nodes:],
         }
 
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What a checkpoint holds besides Trainer's own state."""
+        return {"strategy": self.strategy, "batches": self.architecture_batches, "stability": self.stability}
+
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
         if self.args.should_save:
-            state = {"strategy": self.strategy.state_dict(), "batches": self.architecture_batches.state_dict()}
-            torch.save(state, FilePath(output_dir, STATE_FILE))
+            torch.save({name: part.state_dict() for name, part in self.parts.items()}, FilePath(output_dir, STATE_FILE))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return
         state = torch.load(FilePath(checkpoint, STATE_FILE), map_location="cpu", weights_only=True)
-        self.strategy.load_state_dict(state["strategy"])
-        self.architecture_batches.load_state_dict(state["batches"])
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
         if self.is_world_process_zero():
             forget_later_lines(self.log_file, self.state.global_step)
 
@@ -190,15 +198,22 @@ class StopWhenStable(TrainerCallback):
 
     def __init__(self, strategy: Strategy, epochs: int):
         self.strategy, self.epochs = strategy, epochs
-        self.genotype, self.stable = None, 0
+        self.genotype: str | None = None
+        self.stable = 0
 
     def on_epoch_end(self, args: SearchArguments, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         if not self.epochs or state.global_step <= args.warm_up * state.max_steps:
             return
-        genotype = self.strategy.genotype()
+        genotype = str(self.strategy.genotype())
         self.stable = self.stable + 1 if genotype == self.genotype else 0
         self.genotype = genotype
         control.should_training_stop |= self.stable >= self.epochs
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"genotype": self.genotype, "stable": self.stable}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.genotype, self.stable = state["genotype"], state["stable"]
 
 
 class SearchProgress(ProgressCallback):
@@ -215,12 +230,13 @@ class SearchProgress(ProgressCallback):
         self.training_bar.set_postfix_str(", ".join([*shown, str(self.strategy.genotype())]))
 
 
+def read_log(log: FilePath) -> list[dict[str, Any]]:
+    """The entries of a search log, one an evaluation."""
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
 def forget_later_lines(log: FilePath, step: int) -> None:
     """Drop what an interrupted run wrote after the checkpoint that it now continues from."""
     if log.exists():
-        lines = log.read_text().splitlines(keepends=True)
-        log.write_text("".join(line for line in lines if json.loads(line)["step"] <= step))
-
-
-def supernet_of(trainer: SearchTrainer) -> PreTrainedModel:
-    return trainer.accelerator.unwrap_model(trainer.model)
+        kept = [entry for entry in read_log(log) if entry["step"] <= step]
+        log.write_text("".join(json.dumps(entry) + "\n" for entry in kept))

@@ -6,7 +6,9 @@ from .task import Row, Rows, Task
 from .vgd import VisualGrounding
 from .vqa import VisualQuestionAnswering
 
-TASKS: dict[str, Task] = {task.name: task for task in (VisualQuestionAnswering(), VisualGrounding(), ImageTextMatching())}
+TASKS: dict[str, Task] = {
+    task.name: task for task in (VisualQuestionAnswering(), VisualGrounding(), ImageTextMatching())
+}
 
 
 def get_task(name: str) -> Task:

@@ -56,4 +56,7 @@ def mean_scores(name: str, scores: Sequence[float], rows: Rows) -> dict[str, flo
         for column in GROUP_COLUMNS:
             if column in row:
                 members[f"{name}/{row[column]}"].append(score)
-    return {name: float(np.mean(scores)), **{group: float(np.mean(values)) for group, values in sorted(members.items())}}
+    return {
+        name: float(np.mean(scores)),
+        **{group: float(np.mean(values)) for group, values in sorted(members.items())},
+    }

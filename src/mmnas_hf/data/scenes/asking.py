@@ -11,7 +11,7 @@ from .sampling import pick, random_round, shuffled
 from .world import Scene
 
 _ANSWERS = 10
-_LEAST_AGREEMENT = 7
+_LEAST_AGREEMENT = 9
 #: How far the rarest answer to a form of question may fall behind the one that is asked for next.
 _TOLERANCE = 1
 
@@ -54,7 +54,7 @@ def ask(scene: Scene, balance: Balance, rng: Generator) -> list[Question]:
 
 
 def ten_answers(question: Question, rng: Generator) -> list[str]:
-    """Return the answers of ten people, seven to ten of whom are right."""
+    """Return the answers of ten people, nine or all of whom are right."""
     wrong = [answer for answer in question.valid if answer != question.answer]
     agreeing = int(rng.integers(_LEAST_AGREEMENT, _ANSWERS, endpoint=True))
     return shuffled(rng, [question.answer] * agreeing + [pick(rng, wrong) for _ in range(_ANSWERS - agreeing)])

@@ -14,7 +14,7 @@ DIRECTION_FREE = "direction-free"
 DIRECTIONAL = "directional"
 
 #: How many times farther the second nearest must be than the nearest, and the farthest than the second farthest.
-NEAREST_MARGIN = 1.35
+NEAREST_MARGIN = 1.5
 FARTHEST_MARGIN = 1.2
 #: Pixels between boxes.
 NEXT_TO_GAP = 5.0

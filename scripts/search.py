@@ -1,0 +1,64 @@
+"""Search an architecture, then train it from scratch beside hand-made and random ones.
+
+accelerate launch scripts/search.py
+accelerate launch scripts/search.py --task vgd --seed 3
+accelerate launch scripts/search.py --data nlvr --data_dir downloads/nlvr
+"""
+
+import json
+
+from mmnas_hf.cli import (
+    DataArguments,
+    ModelArguments,
+    OutputArguments,
+    Parser,
+    SpaceArguments,
+    build_config,
+    claim_folder,
+    load_corpus,
+    run,
+    start_record,
+    start_words,
+)
+from mmnas_hf.comparison import CompareArguments, Plan, candidates, compare, default_jobs, retraining_arguments, table
+from mmnas_hf.search.run import build_strategy, search
+from mmnas_hf.search.trainer import SearchArguments
+from mmnas_hf.training import build_model
+
+
+def main() -> None:
+    parser = Parser(
+        (DataArguments, SpaceArguments, ModelArguments, CompareArguments, OutputArguments, SearchArguments),
+        __doc__,
+    )
+    data, space, sizes, comparison, output, args = parser.parse()
+    corpus = load_corpus(data)
+    config = build_config(corpus, sizes, search_space=space.space)
+    strategy = build_strategy(config, args)
+    corpus.search_split(args.seed)
+    supernet = build_model(corpus, config, args.seed)
+    start_words(supernet, corpus, sizes.word_vectors, args.seed)
+    args.resume_from_checkpoint = claim_folder(args.output_dir, args.resume_from_checkpoint, output.overwrite)
+    folder = start_record(args, data, space, sizes, comparison)
+
+    validation = corpus.rows("validation", data.eval_images) if "validation" in corpus.splits else None
+    searched = search(supernet, strategy, corpus, args, validation)
+    print(f"found {searched.genotype} in {searched.seconds:.0f} s, entropy {searched.entropy:.2f} nats a node")
+    print(f"moved {searched.moved:.2f} from prior {args.prior!r}; it changed {searched.changed_nodes} nodes' choice")
+
+    named = candidates(searched.genotype, config.space, comparison, args.seed)
+    retraining = retraining_arguments(args, comparison, searched.steps)
+    rows = compare(named, Plan(corpus, config, retraining, data.eval_images), comparison.jobs or default_jobs(args))
+    summary = {name: value for name, value in searched._asdict().items() if name != "supernet"}
+    results = {
+        "search": summary | {"genotype": str(searched.genotype)},
+        "steps": retraining.max_steps,
+        "networks": rows,
+    }
+    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    print(table(rows))
+    print(f"search {searched.seconds:.0f} s, retraining {sum(row['seconds'] for row in rows):.0f} s; see {folder}")
+
+
+if __name__ == "__main__":
+    run(main)

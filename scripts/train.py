@@ -1,0 +1,68 @@
+"""Train one architecture, from scratch or from a supernet's weights, into a folder that from_pretrained loads.
+
+accelerate launch scripts/train.py --genotype "SS|GGRGFR" --output_dir runs/mine
+accelerate launch scripts/train.py --genotype runs/search/genotype.json --inherit runs/search/supernet
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from mmnas_hf.cli import (
+    DataArguments,
+    ModelArguments,
+    OutputArguments,
+    Parser,
+    build_config,
+    claim_folder,
+    load_corpus,
+    load_model,
+    load_tokenizer,
+    run,
+    start_record,
+    start_words,
+)
+from mmnas_hf.genotype import Genotype
+from mmnas_hf.training import TrainArguments, build_model, train
+
+
+@dataclass
+class ArchitectureArguments:
+    """What to train."""
+
+    _argument_group_name: ClassVar[str] = "architecture"
+
+    genotype: str = field(
+        default="SS|GGRGFR", metadata={"help": "Short form, JSON file, or published name such as mmnas-vqa."}
+    )
+    inherit: str | None = field(
+        default=None, metadata={"help": "Supernet folder whose weights the network starts from."}
+    )
+
+
+def main() -> None:
+    parser = Parser((DataArguments, ArchitectureArguments, ModelArguments, OutputArguments, TrainArguments), __doc__)
+    data, architecture, sizes, output, args = parser.parse()
+    genotype = Genotype.load(architecture.genotype)
+    corpus = load_corpus(data, load_tokenizer(architecture.inherit))
+    if architecture.inherit:
+        model = load_model(corpus.task, architecture.inherit).derive(genotype)
+        corpus.collator(model.config)
+    else:
+        model = build_model(corpus, build_config(corpus, sizes, genotype=genotype), args.seed)
+        start_words(model, corpus, sizes.word_vectors, args.seed)
+    args.resume_from_checkpoint = claim_folder(args.output_dir, args.resume_from_checkpoint, output.overwrite)
+    folder = start_record(args, data, architecture, sizes)
+
+    trained = train(model, corpus, corpus.rows("train"), corpus.rows("test", data.eval_images), args)
+    model.save_pretrained(folder)
+    corpus.processor.save_pretrained(folder)
+    results = {"genotype": str(genotype), "parameters": trained.parameters, "seconds": trained.seconds}
+    (folder / "results.json").write_text(json.dumps(results | {"metrics": trained.metrics}, indent=1) + "\n")
+    print(
+        f"{genotype}: {corpus.task.metric} {trained.metrics[corpus.task.metric]:.3f} in {trained.seconds:.0f} s; {folder}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

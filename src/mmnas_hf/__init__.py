@@ -1,0 +1,47 @@
+"""Multimodal neural architecture search as a member of the Hugging Face ecosystem.
+
+Importing this package loads neither torch nor transformers: names load on first use, and transformers' Auto classes learn
+about MMnas when they are themselves imported.
+"""
+
+from importlib import import_module
+from typing import Any
+
+import wrapt
+
+_MODULES = {
+    "AutoModelForImageTextMatching": "auto",
+    "AutoModelForVisualGrounding": "auto",
+    "Genotype": "genotype",
+    "InputError": "errors",
+    "MMnasConfig": "configuration_mmnas",
+    "MMnasForImageTextMatching": "modeling_mmnas",
+    "MMnasForVisualGrounding": "modeling_mmnas",
+    "MMnasForVisualQuestionAnswering": "modeling_mmnas",
+    "MMnasModel": "modeling_mmnas",
+    "MMnasProcessor": "processing_mmnas",
+    "ProxylessStrategy": "search.proxyless",
+    "SearchArguments": "search.trainer",
+    "SearchSpace": "genotype",
+    "SearchTrainer": "search.trainer",
+    "load_data": "data",
+}
+
+__version__ = "0.1.0"
+__all__ = [*_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
+
+
+for _part in ("configuration", "modeling", "processing"):
+    wrapt.register_post_import_hook(f"{__name__}.auto:register_{_part}", f"transformers.models.auto.{_part}_auto")

@@ -1,0 +1,204 @@
+"""What the scripts share: flags, defaults that suit the data set, output folders, and one-line errors."""
+
+import argparse
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
+
+import torch
+from transformers import HfArgumentParser, PreTrainedTokenizerFast
+from transformers.trainer_utils import get_last_checkpoint
+
+from . import __version__
+from .configuration_mmnas import MMnasConfig
+from .corpus import Corpus
+from .data import DATASETS, find_source
+from .errors import InputError
+from .genotype import DECODER_CANDIDATES, DECODER_NODES, ENCODER_CANDIDATES, ENCODER_NODES, SearchSpace
+from .modeling_mmnas import MMnasForTask
+from .operations import OPERATIONS
+from .processing_mmnas import MMnasProcessor
+from .tasks import TASKS, Task, get_task
+from .training import TrainArguments
+from .word_vectors import initialise_embedding
+
+EXIT_WRONG_INPUT = 2
+RECORD_FILE = "run.json"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class DataArguments:
+    """Which task, on which data."""
+
+    _argument_group_name: ClassVar[str] = "task and data"
+
+    task: str = field(default="vqa", metadata={"help": f"Task: {', '.join(TASKS)}."})
+    data: str = field(default="scenes", metadata={"help": f"Data set: {', '.join(DATASETS)}, or a folder of your own."})
+    data_dir: str | None = field(default=None, metadata={"help": "Folder with the data set's downloaded files."})
+    eval_images: int | None = field(
+        default=None, metadata={"help": "Score only texts about so many images of a split; matching scores all pairs."}
+    )
+
+
+@dataclass
+class ModelArguments:
+    """Sizes and options of the network."""
+
+    _argument_group_name: ClassVar[str] = "network"
+
+    hidden_size: int = field(default=512, metadata={"help": "Width of all states; a multiple of 64."})
+    word_size: int = field(default=300, metadata={"help": "Width of the word embedding."})
+    pooler_size: int = field(default=512, metadata={"help": "Hidden width of the attention pooling."})
+    relation_size: int = field(default=64, metadata={"help": "Width of an embedded pair of regions."})
+    dropout: float = field(default=0.1, metadata={"help": "Dropout everywhere."})
+    box_feature: bool = field(default=False, metadata={"help": "Give regions their place as an extra feature."})
+    word_vectors: str | None = field(default=None, metadata={"help": "GloVe text file that starts the embedding."})
+
+
+@dataclass
+class SpaceArguments:
+    """What is searched."""
+
+    _argument_group_name: ClassVar[str] = "search space"
+
+    encoder_nodes: int = field(default=ENCODER_NODES, metadata={"help": "Text nodes."})
+    decoder_nodes: int = field(default=DECODER_NODES, metadata={"help": "Region nodes."})
+    encoder_candidates: list[str] = field(
+        default_factory=lambda: list(ENCODER_CANDIDATES),
+        metadata={"help": f"Operations a text node may have: {', '.join(OPERATIONS)}."},
+    )
+    decoder_candidates: list[str] = field(
+        default_factory=lambda: list(DECODER_CANDIDATES),
+        metadata={"help": f"Operations a region node may have: {', '.join(OPERATIONS)}."},
+    )
+
+    @property
+    def space(self) -> SearchSpace:
+        return SearchSpace.chain(
+            self.encoder_nodes, self.decoder_nodes, self.encoder_candidates, self.decoder_candidates
+        )
+
+
+@dataclass
+class OutputArguments:
+    """Where results go."""
+
+    _argument_group_name: ClassVar[str] = "output"
+
+    overwrite: bool = field(default=False, metadata={"help": "Replace the run that output_dir already holds."})
+
+
+class Parser(HfArgumentParser):
+    """A parser whose complaints are `InputError`s, and whose defaults follow the chosen data set and task."""
+
+    def __init__(self, argument_classes: Sequence[type], description: str | None):
+        shown = argparse.RawDescriptionHelpFormatter
+        super().__init__(argument_classes, description=description, usage="%(prog)s [flags]", formatter_class=shown)
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see --help")
+
+    def parse(self, arguments: Sequence[str] | None = None) -> tuple[Any, ...]:
+        chosen, _ = HfArgumentParser(DataArguments, add_help=False).parse_known_args(arguments)
+        settings = find_source(chosen.data).settings_for(get_task(chosen.task).name)
+        known = {action.dest for action in self._actions}
+        self.set_defaults(**{name: value for name, value in settings.items() if name in known})
+        return self.parse_args_into_dataclasses(arguments)
+
+
+def load_corpus(args: DataArguments, tokenizer: PreTrainedTokenizerFast | None = None) -> Corpus:
+    task = get_task(args.task)
+    return Corpus(task, find_source(args.data).load(args.task, args.data_dir), tokenizer)
+
+
+def build_config(corpus: Corpus, args: ModelArguments, **architecture: Any) -> MMnasConfig:
+    """The configuration that follows from the data, the flags and a genotype or a search space."""
+    names = ("hidden_size", "word_size", "pooler_size", "relation_size", "dropout", "box_feature")
+    return MMnasConfig(**corpus.settings(), **{name: getattr(args, name) for name in names}, **architecture)
+
+
+def load_model(task: Task, source: str) -> MMnasForTask:
+    """A trained network or supernet from a folder or the Hub."""
+    try:
+        return task.model_class.from_pretrained(source)
+    except OSError as error:
+        raise InputError(f"no model at {source!r}: {str(error).splitlines()[0]}") from None
+
+
+def load_tokenizer(source: str | None) -> PreTrainedTokenizerFast | None:
+    """The tokenizer that was saved beside a model; none if there is no model to begin with."""
+    if source is None:
+        return None
+    try:
+        return MMnasProcessor.from_pretrained(source).tokenizer
+    except OSError as error:
+        raise InputError(f"no processor at {source!r}: {str(error).splitlines()[0]}") from None
+
+
+def start_words(model: MMnasForTask, corpus: Corpus, path: str | None, seed: int) -> None:
+    """Start the word embedding from a vector file, if one is given, and report how many words it has."""
+    if path is None:
+        return
+    generator = torch.Generator().manual_seed(seed)
+    vocabulary = corpus.processor.tokenizer.get_vocab()
+    coverage = initialise_embedding(model.get_input_embeddings(), vocabulary, path, generator)
+    logger.warning("%s: %s", path, coverage)
+
+
+def start_record(args: TrainArguments, *others: Any) -> Path:
+    """Write the run's arguments into its folder; a folder with this file is a run's."""
+    folder = Path(args.output_dir)
+    if args.process_index == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        arguments = {type(part).__name__: asdict(part) for part in others}
+        record = {"arguments": arguments | {type(args).__name__: args.to_dict()}, "version": __version__}
+        (folder / RECORD_FILE).write_text(json.dumps(record, indent=1, default=str) + "\n")
+    return folder
+
+
+def claim_folder(folder: str, resume: str | bool | None, overwrite: bool) -> str | None:
+    """Make sure that `folder` may be written, and return the checkpoint to resume from, if any.
+
+    A folder with files in it is refused unless resuming or overwriting is asked; overwriting deletes what it holds.
+    """
+    path = Path(folder)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"output_dir {folder} is a file; give a folder")
+    if resume:
+        return find_checkpoint(path, resume)
+    if path.is_dir() and any(path.iterdir()):
+        if not overwrite:
+            raise InputError(
+                f"output_dir {folder} already holds a run; give another, or --resume_from_checkpoint last, or --overwrite"
+            )
+        if not (path / RECORD_FILE).is_file():
+            raise InputError(
+                f"output_dir {folder} holds files that are no run; nothing is deleted, give another folder"
+            )
+        shutil.rmtree(path)
+    return None
+
+
+def find_checkpoint(folder: Path, resume: str | bool) -> str:
+    checkpoint = get_last_checkpoint(folder) if resume in (True, "last", "true", "True") and folder.is_dir() else resume
+    if not isinstance(checkpoint, str) or not Path(checkpoint).is_dir():
+        raise InputError(f"no checkpoint to resume from: {resume!r} in {folder}; give checkpoint-N's path, or last")
+    return checkpoint
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call a script's main function; wrong input becomes one line on stderr and exit code 2."""
+    try:
+        main()
+    except InputError as error:
+        script = Path(sys.argv[0]).name
+        message = " ".join(str(error).split())
+        sys.stderr.write(f"{script}: error: {message}\n")
+        sys.exit(EXIT_WRONG_INPUT)

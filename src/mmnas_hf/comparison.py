@@ -1,0 +1,119 @@
+"""Networks trained from scratch with the same budget, side by side."""
+
+import multiprocessing
+import random
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from tqdm.auto import tqdm
+
+from .configuration_mmnas import MMnasConfig
+from .corpus import Corpus
+from .genotype import Genotype, SearchSpace, mcan
+from .training import TrainArguments, build_model, quiet, train
+
+
+@dataclass
+class CompareArguments:
+    """What a search's result is compared with, and at which budget."""
+
+    _argument_group_name: ClassVar[str] = "comparison"
+
+    random_architectures: int = field(default=3, metadata={"help": "Random architectures trained for comparison."})
+    retrain_budget: float = field(
+        default=1.0, metadata={"help": "Training steps of every compared network, as a share of the search's steps."}
+    )
+    retrain_learning_rate: float | None = field(default=None, metadata={"help": "Default: the search's."})
+    text_only: bool = field(default=False, metadata={"help": "Also train MCAN's pattern without seeing the images."})
+    jobs: int = field(default=0, metadata={"help": "Networks trained at a time; 0: on CPUs one a core, else one."})
+
+
+class Candidate(NamedTuple):
+    """A network to train; `blind` ones see no image."""
+
+    name: str
+    genotype: Genotype
+    blind: bool = False
+
+
+class Plan(NamedTuple):
+    """All that a worker process needs to train candidates."""
+
+    corpus: Corpus
+    config: MMnasConfig  # of the space; each candidate derives its own
+    args: TrainArguments
+    eval_images: int | None
+
+
+def candidates(found: Genotype, space: SearchSpace, args: CompareArguments, seed: int) -> list[Candidate]:
+    """The found architecture, MCAN's pattern at the same depth and random ones that differ from each other."""
+    pattern = mcan(len(space.encoder), len(space.decoder))
+    generator, drawn = random.Random(seed), {}
+    while len(drawn) < min(args.random_architectures, space.size):
+        drawn[space.sample(generator)] = None
+    named = [Candidate("found", found), Candidate("mcan", pattern)]
+    named += [Candidate(f"random {number}", genotype) for number, genotype in enumerate(drawn, start=1)]
+    return named + [Candidate("text only", pattern, blind=True)] * args.text_only
+
+
+def retraining_arguments(args: TrainArguments, compare: CompareArguments, search_steps: int) -> TrainArguments:
+    """The search's arguments turned into those of every compared network."""
+    return quiet(
+        args,
+        max_steps=max(1, round(search_steps * compare.retrain_budget)),
+        learning_rate=compare.retrain_learning_rate or args.learning_rate,
+        disable_tqdm=True,
+    )
+
+
+def train_candidate(candidate: Candidate, plan: Plan) -> dict[str, Any]:
+    """Train one network from scratch on all training rows and score it on the test rows: a row of the table."""
+    config = plan.config.with_genotype(candidate.genotype)
+    corpus = plan.corpus.blind() if candidate.blind else plan.corpus
+    model = build_model(corpus, config, plan.args.seed)
+    trained = train(model, corpus, corpus.rows("train"), corpus.rows("test", plan.eval_images), plan.args)
+    return {
+        "name": candidate.name,
+        "genotype": str(candidate.genotype),
+        corpus.task.metric: trained.metrics[corpus.task.metric],
+        "parameters": trained.parameters,
+        "seconds": round(trained.seconds, 1),
+        "metrics": trained.metrics,
+    }
+
+
+def compare(named: Sequence[Candidate], plan: Plan, jobs: int) -> list[dict[str, Any]]:
+    """Train all candidates, some at a time, and return their rows in the given order."""
+    rows: dict[str, dict[str, Any]] = {}
+    with tqdm(total=len(named), desc="Training from scratch", unit="network") as bar:
+        for row in finished(named, plan, min(jobs, len(named))):
+            rows[row["name"]] = row
+            bar.set_postfix_str(f"{row['name']}: {row[plan.corpus.task.metric]:.3f}")
+            bar.update()
+    return [rows[candidate.name] for candidate in named]
+
+
+def finished(named: Sequence[Candidate], plan: Plan, jobs: int) -> Iterator[dict[str, Any]]:
+    if jobs == 1:
+        yield from (train_candidate(candidate, plan) for candidate in named)
+        return
+    # Forking a process that already runs threads of torch can hang; a fresh one cannot.
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=fresh, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        futures = [pool.submit(train_candidate, candidate, plan) for candidate in named]
+        yield from (future.result() for future in as_completed(futures))
+
+
+def default_jobs(args: TrainArguments) -> int:
+    """One network a core on CPUs; one at a time on accelerators or when processes already share the work."""
+    return multiprocessing.cpu_count() if args.device.type == "cpu" and args.world_size == 1 else 1
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as text, without their detailed metrics."""
+    from pandas import DataFrame  # noqa: PLC0415 - slow to import, and only needed at the end
+
+    return DataFrame(rows).drop(columns="metrics").to_string(index=False, float_format="{:.3f}".format)

@@ -1,0 +1,82 @@
+"""One search from beginning to end, and what it leaves in its folder."""
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from ..configuration_mmnas import MMnasConfig
+from ..corpus import Corpus
+from ..drawing import draw_genotype, draw_probabilities
+from ..genotype import Genotype
+from ..modeling_mmnas import MMnasForTask
+from ..tasks import Rows
+from ..training import trainer_inputs
+from .proxyless import ProxylessStrategy
+from .strategy import Probabilities, Strategy, mean_entropy
+from .trainer import SearchArguments, SearchTrainer, read_log
+
+GENOTYPE_FILE = "genotype.json"
+
+
+class Searched(NamedTuple):
+    """What a search found, how sure it is, and how far it moved from its prior."""
+
+    supernet: MMnasForTask
+    genotype: Genotype
+    entropy: float  # in nats, averaged over nodes
+    moved: float  # mean total variation distance between the final and the initial choice of a node, in [0, 1]
+    changed_nodes: int  # nodes whose most probable operation is not the prior's
+    steps: int
+    seconds: float
+
+
+def build_strategy(config: MMnasConfig, args: SearchArguments) -> ProxylessStrategy:
+    return ProxylessStrategy(config.space, args.gates, args.architecture_learning_rate, args.prior, args.seed)
+
+
+def search(
+    supernet: MMnasForTask, strategy: Strategy, corpus: Corpus, args: SearchArguments, scored: Rows | None = None
+) -> Searched:
+    """Search on the training rows, scoring the most probable network on `scored` or else on the architecture's rows."""
+    start, prior = time.perf_counter(), strategy.probabilities()
+    split = corpus.search_split(args.seed)
+    trainer = SearchTrainer(
+        model=supernet,
+        args=args,
+        strategy=strategy,
+        architecture_dataset=corpus.task.training_rows(split.architecture),
+        **trainer_inputs(corpus, supernet.config, split.weights, scored or split.architecture),
+    )
+    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+    if trainer.is_world_process_zero():
+        save(trainer)
+    final = strategy.probabilities()
+    return Searched(
+        supernet,
+        strategy.genotype(),
+        mean_entropy(final),
+        total_variation(prior, final),
+        changed_nodes(prior, final),
+        trainer.state.global_step,
+        time.perf_counter() - start,
+    )
+
+
+def save(trainer: SearchTrainer) -> None:
+    """Write the supernet, the genotype and both pictures."""
+    folder, genotype = Path(trainer.args.output_dir), trainer.strategy.genotype()
+    trainer.save_model(str(folder / "supernet"))
+    genotype.save(folder / GENOTYPE_FILE)
+    draw_genotype(genotype.encoder, genotype.decoder, folder / "genotype.png", title=str(genotype))
+    draw_probabilities(read_log(trainer.log_file) + [trainer.log_entry({})], folder / "probabilities.png")
+
+
+def total_variation(first: Probabilities, second: Probabilities) -> float:
+    """Half the summed difference of two choices, averaged over nodes."""
+    distances = [sum(abs(p[name] - q[name]) for name in p) / 2 for p, q in zip(first, second, strict=True)]
+    return sum(distances) / len(distances)
+
+
+def changed_nodes(first: Probabilities, second: Probabilities) -> int:
+    """Nodes whose most probable operation differs."""
+    return sum(max(p, key=p.get) != max(q, key=q.get) for p, q in zip(first, second, strict=True))
