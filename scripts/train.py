@@ -60,7 +60,8 @@ def main() -> None:
     results = {"genotype": str(genotype), "parameters": trained.parameters, "seconds": trained.seconds}
     (folder / "results.json").write_text(json.dumps(results | {"metrics": trained.metrics}, indent=1) + "\n")
     print(
-        f"{genotype}: {corpus.task.metric} {trained.metrics[corpus.task.metric]:.3f} in {trained.seconds:.0f} s; {folder}"
+        f"{genotype}: {corpus.task.metric} {trained.metrics[corpus.task.metric]:.3f} "
+        f"in {trained.seconds:.0f} s; see {folder}"
     )
 
 

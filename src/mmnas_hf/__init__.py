@@ -1,7 +1,7 @@
 """Multimodal neural architecture search as a member of the Hugging Face ecosystem.
 
-Importing this package loads neither torch nor transformers: names load on first use, and transformers' Auto classes learn
-about MMnas when they are themselves imported.
+Importing this package loads neither torch nor transformers: names load on first use, and transformers' Auto classes
+learn about MMnas when they are themselves imported.
 """
 
 from importlib import import_module
@@ -28,7 +28,7 @@ _MODULES = {
 }
 
 __version__ = "0.1.0"
-__all__ = [*_MODULES]
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:

@@ -30,7 +30,7 @@ def relations(boxes: Tensor) -> Tensor:
 
 
 def signed_relations(boxes: Tensor) -> Tensor:
-    """`relations` and, besides, the signed offset squashed by asinh, so that direction shows: [..., queries, keys, 6]."""
+    """`relations` and the signed offset squashed by asinh, so that direction shows: [..., queries, keys, 6]."""
     offsets, ratios = pairwise_offsets(boxes)
     return torch.cat((offsets.abs().clamp(min=MINIMAL_DISTANCE).log(), ratios, offsets.asinh()), -1)
 

@@ -176,7 +176,8 @@ def claim_folder(folder: str, resume: str | bool | None, overwrite: bool) -> str
     if path.is_dir() and any(path.iterdir()):
         if not overwrite:
             raise InputError(
-                f"output_dir {folder} already holds a run; give another, or --resume_from_checkpoint last, or --overwrite"
+                f"output_dir {folder} already holds a run; "
+                "give another folder, --resume_from_checkpoint last, or --overwrite"
             )
         if not (path / RECORD_FILE).is_file():
             raise InputError(

@@ -184,7 +184,8 @@ class SearchSpace:
             for position, (name, node) in enumerate(zip(names, nodes, strict=True)):
                 if name not in node:
                     raise InputError(
-                        f"genotype {genotype}: {name!r} at {side} node {position} is no candidate; valid: {', '.join(node)}"
+                        f"genotype {genotype}: {name!r} is no candidate of {side} node {position}; "
+                        f"valid: {', '.join(node)}"
                     )
 
     def genotype(self, names: Sequence[str]) -> Genotype:

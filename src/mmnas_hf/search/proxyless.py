@@ -28,8 +28,9 @@ def path_generator(seed: int, step: int, stream: int) -> torch.Generator:
 class ProxylessStrategy:
     """Samples paths from softmax(alpha) and moves alpha by the gates' gradients.
 
-    With `gates="full"` all candidates of a node run in an architecture step; with `"two"`, two drawn by their probability,
-    and both alphas are then shifted so that their summed exponential, and so every other probability, stays what it was.
+    With `gates="full"` all candidates of a node run in an architecture step; with `"two"`, two drawn by their
+    probability, and both alphas are then shifted so that their summed exponential, and so every other probability,
+    stays what it was.
     """
 
     def __init__(

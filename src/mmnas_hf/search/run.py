@@ -68,7 +68,7 @@ def save(trainer: SearchTrainer) -> None:
     trainer.save_model(str(folder / "supernet"))
     genotype.save(folder / GENOTYPE_FILE)
     draw_genotype(genotype.encoder, genotype.decoder, folder / "genotype.png", title=str(genotype))
-    draw_probabilities(read_log(trainer.log_file) + [trainer.log_entry({})], folder / "probabilities.png")
+    draw_probabilities([*read_log(trainer.log_file), trainer.log_entry({})], folder / "probabilities.png")
 
 
 def total_variation(first: Probabilities, second: Probabilities) -> float:

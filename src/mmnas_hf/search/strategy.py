@@ -14,7 +14,8 @@ Probabilities = list[dict[str, float]]  # one mapping a node, encoder first, fro
 class Strategy(Protocol):
     """Owns whatever a search learns about the architecture; the model knows nothing of it.
 
-    Paths depend on the seed and the step alone, so that every process draws the same one and a resumed run draws it again.
+    Paths depend on the seed and the step alone, so that every process draws the same one and a resumed run draws it
+    again.
     """
 
     space: SearchSpace

@@ -187,7 +187,7 @@ class ArchitectureSteps(TrainerCallback):
     def __init__(self, trainer: SearchTrainer):
         self.trainer = trainer
 
-    def on_step_end(self, args: SearchArguments, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+    def on_step_end(self, args: SearchArguments, state: Any, control: Any, **kwargs: Any) -> None:
         step = state.global_step
         if step > args.warm_up * state.max_steps and step % args.weight_steps == 0:
             self.trainer.architecture_step()
@@ -201,7 +201,7 @@ class StopWhenStable(TrainerCallback):
         self.genotype: str | None = None
         self.stable = 0
 
-    def on_epoch_end(self, args: SearchArguments, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+    def on_epoch_end(self, args: SearchArguments, state: Any, control: Any, **kwargs: Any) -> None:
         if not self.epochs or state.global_step <= args.warm_up * state.max_steps:
             return
         genotype = str(self.strategy.genotype())
@@ -223,7 +223,7 @@ class SearchProgress(ProgressCallback):
         super().__init__()
         self.strategy = strategy
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:  # noqa: ARG002
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         if not state.is_world_process_zero or self.training_bar is None or "loss" not in (logs or {}):
             return
         shown = [f"{name} {logs[name]:.3g}" for name in ("loss", "architecture_loss", "entropy") if name in logs]

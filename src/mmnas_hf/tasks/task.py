@@ -28,7 +28,7 @@ class Task(ABC):
     text_column: ClassVar[str]
     max_words: ClassVar[int] = MAX_WORDS
 
-    def model_settings(self, rows: Rows) -> dict[str, Any]:  # noqa: ARG002
+    def model_settings(self, rows: Rows) -> dict[str, Any]:
         """Configuration that follows from the training rows, such as the answer vocabulary."""
         return {}
 

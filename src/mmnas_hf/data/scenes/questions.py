@@ -89,12 +89,15 @@ def same(described: Described) -> Iterator[Question]:
             yield _attribute_question(asked, others[0], subject, ("same", asked, shared, _form(anchor)), NO_RELATION)
 
 
-def related(relation: Relation) -> Asker:
-    """Return the asker for an attribute of the object in a relation to another."""
+def related(relation: Relation, kinds: Sequence[frozenset[str]]) -> Asker:
+    """Return the asker for an attribute of the object of some kind in a relation to another.
+
+    `kinds` are the sets of attributes that may describe the asked object.
+    """
 
     def ask(described: Described) -> Iterator[Question]:
         for found in references(relation, described):
-            if found.kind.attributes - {"shape"}:
+            if found.kind.attributes not in kinds:
                 continue
             for attribute in _open_attributes(found.kind):
                 if _is_worth_asking(attribute, found.target, found.candidates):
@@ -174,20 +177,23 @@ def _form(description: Description) -> str:
     return "-".join(sorted(description.attributes)) or "object"
 
 
+_ANY = (frozenset(),)
+_ANY_OR_SHAPE = (*_ANY, frozenset({"shape"}))
+
 #: How many questions of each asker an image gets on average.
 ASKERS: dict[Asker, float] = {
-    exist: 0.7,
-    count: 0.4,
-    compare: 0.2,
+    exist: 0.4,
+    count: 0.25,
+    compare: 0.1,
     query: 3.6,
-    same: 0.2,
-    related(relations.NEAREST): 2.4,
-    related(relations.FARTHEST): 0.8,
-    two_hop: 0.2,
-    compared("larger", "larger than", DIRECTION_FREE, relations.is_larger): 0.3,
-    next_to: 0.5,
-    related(relations.LEFT_OF): 0.6,
-    related(relations.ABOVE): 0.6,
-    compared("left_of", "left of", DIRECTIONAL, relations.is_left_of): 0.15,
-    compared("above", "above", DIRECTIONAL, relations.is_above): 0.15,
+    same: 0.1,
+    related(relations.NEAREST, _ANY): 3.6,
+    related(relations.FARTHEST, _ANY): 0.4,
+    two_hop: 0.15,
+    compared("larger", "larger than", DIRECTION_FREE, relations.is_larger): 0.2,
+    next_to: 0.25,
+    related(relations.LEFT_OF, _ANY_OR_SHAPE): 0.45,
+    related(relations.ABOVE, _ANY_OR_SHAPE): 0.45,
+    compared("left_of", "left of", DIRECTIONAL, relations.is_left_of): 0.1,
+    compared("above", "above", DIRECTIONAL, relations.is_above): 0.1,
 }
