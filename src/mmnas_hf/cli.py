@@ -17,7 +17,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from . import __version__
 from .configuration_mmnas import MMnasConfig
 from .corpus import Corpus
-from .data import DATASETS, find_source
+from .data import DATASETS, find_source, keep_groups
 from .errors import InputError
 from .genotype import DECODER_CANDIDATES, DECODER_NODES, ENCODER_CANDIDATES, ENCODER_NODES, SearchSpace
 from .modeling_mmnas import MMnasForTask
@@ -42,6 +42,12 @@ class DataArguments:
     task: str = field(default="vqa", metadata={"help": f"Task: {', '.join(TASKS)}."})
     data: str = field(default="scenes", metadata={"help": f"Data set: {', '.join(DATASETS)}, or a folder of your own."})
     data_dir: str | None = field(default=None, metadata={"help": "Folder with the data set's downloaded files."})
+    groups: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Use only texts of these groups, where texts have one; scenes: none, direction-free, directional."
+        },
+    )
     eval_images: int | None = field(
         default=None, metadata={"help": "Score only texts about so many images of a split; matching scores all pairs."}
     )
@@ -107,15 +113,18 @@ class Parser(HfArgumentParser):
 
     def parse(self, arguments: Sequence[str] | None = None) -> tuple[Any, ...]:
         chosen, _ = HfArgumentParser(DataArguments, add_help=False).parse_known_args(arguments)
-        settings = find_source(chosen.data).settings_for(get_task(chosen.task).name)
+        folder = f"runs/{Path(self.prog).stem}-{Path(chosen.data).name}-{chosen.task}"
+        settings = {"output_dir": folder} | find_source(chosen.data).settings_for(get_task(chosen.task).name)
         known = {action.dest for action in self._actions}
         self.set_defaults(**{name: value for name, value in settings.items() if name in known})
         return self.parse_args_into_dataclasses(arguments)
 
 
 def load_corpus(args: DataArguments, tokenizer: PreTrainedTokenizerFast | None = None) -> Corpus:
-    task = get_task(args.task)
-    return Corpus(task, find_source(args.data).load(args.task, args.data_dir), tokenizer)
+    data = find_source(args.data).load(args.task, args.data_dir)
+    if args.groups:
+        data = data._replace(texts=keep_groups(data.texts, args.groups))
+    return Corpus(get_task(args.task), data, tokenizer)
 
 
 def build_config(corpus: Corpus, args: ModelArguments, **architecture: Any) -> MMnasConfig:

@@ -2,18 +2,22 @@
 
 import multiprocessing
 import random
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
+from multiprocessing.context import BaseContext
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from tqdm.auto import tqdm
+from transformers import TrainerCallback
 
 from .configuration_mmnas import MMnasConfig
 from .corpus import Corpus
 from .genotype import Genotype, SearchSpace, mcan
 from .training import TrainArguments, build_model, quiet, train
+
+REFRESH_SECONDS = 0.5
 
 
 @dataclass
@@ -65,16 +69,26 @@ def retraining_arguments(args: TrainArguments, compare: CompareArguments, search
         args,
         max_steps=max(1, round(search_steps * compare.retrain_budget)),
         learning_rate=compare.retrain_learning_rate or args.learning_rate,
-        disable_tqdm=True,
     )
 
 
-def train_candidate(candidate: Candidate, plan: Plan) -> dict[str, Any]:
+class ReportSteps(TrainerCallback):
+    """Tells somebody of every step done."""
+
+    def __init__(self, report: Callable[[int], Any]):
+        self.report = report
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.report(1)
+
+
+def train_candidate(candidate: Candidate, plan: Plan, report: Callable[[int], Any]) -> dict[str, Any]:
     """Train one network from scratch on all training rows and score it on the test rows: a row of the table."""
     config = plan.config.with_genotype(candidate.genotype)
     corpus = plan.corpus.blind() if candidate.blind else plan.corpus
     model = build_model(corpus, config, plan.args.seed)
-    trained = train(model, corpus, corpus.rows("train"), corpus.rows("test", plan.eval_images), plan.args)
+    scored = corpus.rows("test", plan.eval_images)
+    trained = train(model, corpus, corpus.rows("train"), scored, plan.args, [ReportSteps(report)])
     return {
         "name": candidate.name,
         "genotype": str(candidate.genotype),
@@ -86,25 +100,25 @@ def train_candidate(candidate: Candidate, plan: Plan) -> dict[str, Any]:
 
 
 def compare(named: Sequence[Candidate], plan: Plan, jobs: int) -> list[dict[str, Any]]:
-    """Train all candidates, some at a time, and return their rows in the given order."""
-    rows: dict[str, dict[str, Any]] = {}
-    with tqdm(total=len(named), desc="Training from scratch", unit="network") as bar:
-        for row in finished(named, plan, min(jobs, len(named))):
-            rows[row["name"]] = row
-            bar.set_postfix_str(f"{row['name']}: {row[plan.corpus.task.metric]:.3f}")
-            bar.update()
-    return [rows[candidate.name] for candidate in named]
+    """Train all candidates, `jobs` at a time, and return their rows in the given order."""
+    with tqdm(total=len(named) * plan.args.max_steps, desc="Training from scratch", unit="step") as bar:
+        if min(jobs, len(named)) == 1:
+            return [train_candidate(candidate, plan, bar.update) for candidate in named]
+        # Forking a process that already runs threads of torch can hang; a fresh one cannot.
+        fresh = multiprocessing.get_context("spawn")
+        with fresh.Manager() as manager, one_thread_pool(jobs, fresh) as pool:
+            steps = manager.Queue()
+            futures = [pool.submit(train_candidate, candidate, plan, steps.put) for candidate in named]
+            pending = set(futures)
+            while pending:
+                _, pending = wait(pending, timeout=REFRESH_SECONDS)
+                bar.update(sum(steps.get() for _ in range(steps.qsize())))
+            return [future.result() for future in futures]
 
 
-def finished(named: Sequence[Candidate], plan: Plan, jobs: int) -> Iterator[dict[str, Any]]:
-    if jobs == 1:
-        yield from (train_candidate(candidate, plan) for candidate in named)
-        return
-    # Forking a process that already runs threads of torch can hang; a fresh one cannot.
-    fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=fresh, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        futures = [pool.submit(train_candidate, candidate, plan) for candidate in named]
-        yield from (future.result() for future in as_completed(futures))
+def one_thread_pool(jobs: int, context: BaseContext) -> ProcessPoolExecutor:
+    """Processes that do not fight over cores."""
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=torch.set_num_threads, initargs=(1,))
 
 
 def default_jobs(args: TrainArguments) -> int:

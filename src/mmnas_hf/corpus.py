@@ -92,6 +92,7 @@ class Corpus:
         """Configuration that follows from the data: sizes and the task's vocabulary."""
         return {
             "vocab_size": len(self.processor.tokenizer),
+            "pad_token_id": self.processor.tokenizer.pad_token_id,
             "region_size": self.store.feature_size,
             **self.task.model_settings([row for name in ("train", "validation") for row in self.splits.get(name, [])]),
         }

@@ -2,12 +2,15 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from transformers import EvalPrediction, Trainer, TrainingArguments, set_seed
+from transformers import EvalPrediction, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_utils import IntervalStrategy
 
 from .configuration_mmnas import MMnasConfig
 from .corpus import Corpus
@@ -30,6 +33,9 @@ class TrainArguments(TrainingArguments):
     eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate: no, steps or epoch."})
     save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept."})
     remove_unused_columns: bool = field(default=False, metadata={"help": "Rows are collated whole; leave this off."})
+    dataloader_pin_memory: bool = field(
+        default_factory=torch.accelerator.is_available, metadata={"help": "Pin batches; on where there is a device."}
+    )
     ramp_epochs: int = field(
         default=3, metadata={"help": "Epochs e in which the rate is only e / (ramp_epochs + 1) of the base rate."}
     )
@@ -92,6 +98,7 @@ def trainer_inputs(corpus: Corpus, config: MMnasConfig, train: Rows | None, eval
 def evaluate(model: MMnasForTask, corpus: Corpus, rows: Rows, args: TrainingArguments) -> dict[str, float]:
     """Scores of a network on some rows, by plain metric names."""
     trainer = Trainer(model=model, args=args, **trainer_inputs(corpus, model.config, None, rows))
+    trainer.remove_callback(PrinterCallback)  # the scores are returned
     metrics = trainer.evaluate(metric_key_prefix="test")
     return {name.removeprefix("test_"): value for name, value in metrics.items() if name not in RUNTIME_METRICS}
 
@@ -123,16 +130,25 @@ def build_model(corpus: Corpus, config: MMnasConfig, seed: int) -> MMnasForTask:
     return corpus.task.model_class(config)
 
 
-def train(model: MMnasForTask, corpus: Corpus, rows: Rows, scored: Rows, args: TrainArguments) -> Trained:
+def train(
+    model: MMnasForTask,
+    corpus: Corpus,
+    rows: Rows,
+    scored: Rows,
+    args: TrainArguments,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> Trained:
     """Train a network on `rows`, then score it on `scored`; checkpoints and evaluations follow `args`."""
     start = time.perf_counter()
-    trainer = StaircaseTrainer(model=model, args=args, **trainer_inputs(corpus, model.config, rows, scored))
+    inputs = trainer_inputs(corpus, model.config, rows, scored)
+    trainer = StaircaseTrainer(model=model, args=args, callbacks=list(callbacks), **inputs)
+    if args.logging_strategy == IntervalStrategy.NO:
+        trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
     return Trained(model, evaluate(model, corpus, scored, args), time.perf_counter() - start)
 
 
 def quiet(args: TrainArguments, **changes: Any) -> TrainArguments:
     """The same arguments for a network trained in passing: no evaluations, checkpoints or reports on the way."""
-    return replace(
-        args, eval_strategy="no", save_strategy="no", resume_from_checkpoint=None, report_to="none", **changes
-    )
+    silence = dict.fromkeys(("eval_strategy", "save_strategy", "logging_strategy"), "no")
+    return replace(args, **silence, resume_from_checkpoint=None, report_to="none", disable_tqdm=True, **changes)

@@ -9,7 +9,7 @@ from ..errors import InputError
 from .folder import load_folder, save_folder
 from .nlvr import load_nlvr
 from .scenes import load_scenes
-from .table import IMAGE_FEATURES, ImageTextData, RegionStore, image_row
+from .table import IMAGE_FEATURES, ImageTextData, RegionStore, image_row, keep_groups
 
 Settings = Mapping[str, Any]  # values of script flags
 
@@ -27,14 +27,35 @@ class DataSource:
 
 
 # Small networks that learn these small data sets in minutes on two CPU cores.
-SMALL = {"hidden_size": 64, "word_size": 64, "pooler_size": 64, "encoder_nodes": 2, "decoder_nodes": 6}
+SMALL = {
+    "hidden_size": 64,
+    "word_size": 64,
+    "pooler_size": 64,
+    "encoder_nodes": 2,
+    "decoder_nodes": 6,
+    "dropout": 0.0,
+    "ramp_epochs": 0,
+    "learning_rate": 1e-3,
+    "logging_steps": 50,
+    "eval_strategy": "steps",
+    "save_strategy": "steps",
+}
 
 DATASETS: dict[str, DataSource] = {
     "scenes": DataSource(
         lambda task, _: load_scenes(task),
-        {**SMALL, "learning_rate": 1e-3, "max_steps": 4000, "warm_up": 0.6},
+        {**SMALL, "max_steps": 4000, "warm_up": 0.6, "eval_steps": 400, "save_steps": 1000, "retrain_budget": 0.4},
+        # No published candidate sees direction, so questions about it would only get in the way of the others.
+        {
+            "vqa": {"groups": ["none", "direction-free"]},
+            "vgd": {"groups": ["none", "direction-free"]},
+            "itm": {"eval_images": 100},
+        },
     ),
-    "nlvr": DataSource(load_nlvr, {**SMALL, "learning_rate": 5e-4, "num_train_epochs": 30}),
+    "nlvr": DataSource(
+        load_nlvr,
+        {**SMALL, "max_steps": 2000, "warm_up": 0.5, "eval_steps": 200, "save_steps": 500, "retrain_budget": 0.5},
+    ),
 }
 
 
@@ -55,6 +76,7 @@ __all__ = [
     "RegionStore",
     "find_source",
     "image_row",
+    "keep_groups",
     "load_nlvr",
     "load_scenes",
     "save_folder",

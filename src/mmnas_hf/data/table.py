@@ -112,3 +112,16 @@ def image_row(image_id: str, width: int, height: int, boxes: np.ndarray, feature
         "boxes": np.asarray(boxes, dtype=np.float32).tolist(),
         "features": np.ascontiguousarray(features, dtype=FEATURE_TYPE).tobytes(),
     }
+
+
+def keep_groups(texts: Mapping[str, Dataset], groups: Sequence[str]) -> dict[str, Dataset]:
+    """The texts whose `group` is one of these."""
+    known = {
+        group for rows in texts.values() for group in (rows.unique("group") if "group" in rows.column_names else [])
+    }
+    if unknown := [group for group in groups if group not in known]:
+        raise InputError(f"unknown group {unknown[0]!r}; this data set has: {', '.join(sorted(known)) or 'no groups'}")
+    return {
+        split: rows.select([index for index, group in enumerate(rows["group"]) if group in groups])
+        for split, rows in texts.items()
+    }

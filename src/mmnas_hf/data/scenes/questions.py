@@ -180,20 +180,21 @@ def _form(description: Description) -> str:
 _ANY = (frozenset(),)
 _ANY_OR_SHAPE = (*_ANY, frozenset({"shape"}))
 
-#: How many questions of each asker an image gets on average.
+#: How many questions of each asker an image gets on average. Types that take long to learn are rare: many of them would
+#: keep a small network from learning the frequent ones.
 ASKERS: dict[Asker, float] = {
     exist: 0.4,
     count: 0.25,
     compare: 0.1,
-    query: 3.6,
-    same: 0.1,
-    related(relations.NEAREST, _ANY): 3.6,
-    related(relations.FARTHEST, _ANY): 0.4,
-    two_hop: 0.15,
+    query: 3.4,
+    same: 0.05,
+    related(relations.NEAREST, _ANY): 3.8,
+    related(relations.FARTHEST, _ANY): 0.2,
+    two_hop: 0.1,
     compared("larger", "larger than", DIRECTION_FREE, relations.is_larger): 0.2,
     next_to: 0.25,
-    related(relations.LEFT_OF, _ANY_OR_SHAPE): 0.45,
-    related(relations.ABOVE, _ANY_OR_SHAPE): 0.45,
-    compared("left_of", "left of", DIRECTIONAL, relations.is_left_of): 0.1,
-    compared("above", "above", DIRECTIONAL, relations.is_above): 0.1,
+    related(relations.LEFT_OF, _ANY_OR_SHAPE): 1.6,
+    related(relations.ABOVE, _ANY_OR_SHAPE): 1.6,
+    compared("left_of", "left of", DIRECTIONAL, relations.is_left_of): 0.15,
+    compared("above", "above", DIRECTIONAL, relations.is_above): 0.15,
 }
