@@ -5,8 +5,6 @@ accelerate launch scripts/search.py --task vgd --seed 3
 accelerate launch scripts/search.py --data nlvr --data_dir downloads/nlvr
 """
 
-import json
-
 from mmnas_hf.cli import (
     DataArguments,
     ModelArguments,
@@ -17,10 +15,21 @@ from mmnas_hf.cli import (
     claim_folder,
     load_corpus,
     run,
+    save_results,
+    say,
     start_record,
     start_words,
 )
-from mmnas_hf.comparison import CompareArguments, Plan, candidates, compare, default_jobs, retraining_arguments, table
+from mmnas_hf.comparison import (
+    RESULTS_FILE,
+    CompareArguments,
+    Plan,
+    candidates,
+    compare,
+    default_jobs,
+    retraining_arguments,
+    table,
+)
 from mmnas_hf.search.run import build_strategy, search
 from mmnas_hf.search.trainer import SearchArguments
 from mmnas_hf.training import build_model
@@ -38,26 +47,30 @@ def main() -> None:
     corpus.search_split(args.seed)
     supernet = build_model(corpus, config, args.seed)
     start_words(supernet, corpus, sizes.word_vectors, args.seed)
-    args.resume_from_checkpoint = claim_folder(args.output_dir, args.resume_from_checkpoint, output.overwrite)
+    claim_folder(args, output.overwrite)
     folder = start_record(args, data, space, sizes, comparison)
 
     validation = corpus.rows("validation", data.eval_images) if "validation" in corpus.splits else None
     searched = search(supernet, strategy, corpus, args, validation)
-    print(f"found {searched.genotype} in {searched.seconds:.0f} s, entropy {searched.entropy:.2f} nats a node")
-    print(f"moved {searched.moved:.2f} from prior {args.prior!r}; it changed {searched.changed_nodes} nodes' choice")
+    say(args, f"found {searched.genotype} in {searched.seconds:.0f} s, entropy {searched.entropy:.2f} nats a node")
+    say(
+        args,
+        f"moved {searched.moved:.2f} from prior {args.prior!r}, with another choice at {searched.changed_nodes} nodes",
+    )
 
     named = candidates(searched.genotype, config.space, comparison, args.seed)
     retraining = retraining_arguments(args, comparison, searched.steps)
     rows = compare(named, Plan(corpus, config, retraining, data.eval_images), comparison.jobs or default_jobs(args))
-    summary = {name: value for name, value in searched._asdict().items() if name != "supernet"}
+    found = {name: value for name, value in searched._asdict().items() if name != "supernet"}
     results = {
-        "search": summary | {"genotype": str(searched.genotype)},
-        "steps": retraining.max_steps,
+        "search": found | {"genotype": str(searched.genotype)},
+        "metric": corpus.task.metric,
+        "retraining_steps": retraining.max_steps,
         "networks": rows,
     }
-    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    print(table(rows))
-    print(f"search {searched.seconds:.0f} s, retraining {sum(row['seconds'] for row in rows):.0f} s; see {folder}")
+    save_results(args, folder / RESULTS_FILE, results)
+    say(args, table(rows))
+    say(args, f"search {searched.seconds:.0f} s, retraining {sum(row['seconds'] for row in rows):.0f} s; see {folder}")
 
 
 if __name__ == "__main__":

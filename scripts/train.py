@@ -4,7 +4,6 @@ accelerate launch scripts/train.py --genotype "SS|GGRGFR" --output_dir runs/mine
 accelerate launch scripts/train.py --genotype runs/search/genotype.json --inherit runs/search/supernet
 """
 
-import json
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -19,9 +18,12 @@ from mmnas_hf.cli import (
     load_model,
     load_tokenizer,
     run,
+    save_results,
+    say,
     start_record,
     start_words,
 )
+from mmnas_hf.comparison import RESULTS_FILE
 from mmnas_hf.genotype import Genotype
 from mmnas_hf.training import TrainArguments, build_model, train
 
@@ -51,18 +53,17 @@ def main() -> None:
     else:
         model = build_model(corpus, build_config(corpus, sizes, genotype=genotype), args.seed)
         start_words(model, corpus, sizes.word_vectors, args.seed)
-    args.resume_from_checkpoint = claim_folder(args.output_dir, args.resume_from_checkpoint, output.overwrite)
+    claim_folder(args, output.overwrite)
     folder = start_record(args, data, architecture, sizes)
 
     trained = train(model, corpus, corpus.rows("train"), corpus.rows("test", data.eval_images), args)
-    model.save_pretrained(folder)
-    corpus.processor.save_pretrained(folder)
+    if args.process_index == 0:
+        model.save_pretrained(folder)
+        corpus.processor.save_pretrained(folder)
     results = {"genotype": str(genotype), "parameters": trained.parameters, "seconds": trained.seconds}
-    (folder / "results.json").write_text(json.dumps(results | {"metrics": trained.metrics}, indent=1) + "\n")
-    print(
-        f"{genotype}: {corpus.task.metric} {trained.metrics[corpus.task.metric]:.3f} "
-        f"in {trained.seconds:.0f} s; see {folder}"
-    )
+    save_results(args, folder / RESULTS_FILE, results | {"metrics": trained.metrics})
+    score = trained.metrics[corpus.task.metric]
+    say(args, f"{genotype}: {corpus.task.metric} {score:.3f} in {trained.seconds:.0f} s; see {folder}")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 import torch
-from transformers import HfArgumentParser, PreTrainedTokenizerFast
+from transformers import HfArgumentParser, PreTrainedTokenizerFast, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils.logging import disable_progress_bar
 
 from . import __version__
 from .configuration_mmnas import MMnasConfig
@@ -172,32 +173,50 @@ def start_record(args: TrainArguments, *others: Any) -> Path:
     return folder
 
 
-def claim_folder(folder: str, resume: str | bool | None, overwrite: bool) -> str | None:
-    """Make sure that `folder` may be written, and return the checkpoint to resume from, if any.
+def claim_folder(args: TrainArguments, overwrite: bool) -> None:
+    """Make sure that `args.output_dir` may be written, and find the checkpoint that `args` ask to resume from.
 
-    A folder with files in it is refused unless resuming or overwriting is asked; overwriting deletes what it holds.
+    A folder with files in it is refused unless resuming or overwriting is asked; overwriting deletes the run it holds.
     """
-    path = Path(folder)
-    if path.exists() and not path.is_dir():
+    folder = Path(args.output_dir)
+    if args.resume_from_checkpoint:
+        args.resume_from_checkpoint = find_checkpoint(folder, args.resume_from_checkpoint)
+    elif args.process_index == 0 and folder.exists():
+        make_room(folder, overwrite)
+
+
+def make_room(folder: Path, overwrite: bool) -> None:
+    if not folder.is_dir():
         raise InputError(f"output_dir {folder} is a file; give a folder")
-    if resume:
-        return find_checkpoint(path, resume)
-    if path.is_dir() and any(path.iterdir()):
-        if not overwrite:
-            raise InputError(
-                f"output_dir {folder} already holds a run; "
-                "give another folder, --resume_from_checkpoint last, or --overwrite"
-            )
-        if not (path / RECORD_FILE).is_file():
-            raise InputError(
-                f"output_dir {folder} holds files that are no run; nothing is deleted, give another folder"
-            )
-        shutil.rmtree(path)
-    return None
+    if not any(folder.iterdir()):
+        return
+    if not overwrite:
+        raise InputError(
+            f"output_dir {folder} already holds a run; "
+            "give another folder, --resume_from_checkpoint last, or --overwrite"
+        )
+    if not (folder / RECORD_FILE).is_file():
+        raise InputError(f"output_dir {folder} holds files that are no run's; give another folder")
+    shutil.rmtree(folder)
 
 
-def find_checkpoint(folder: Path, resume: str | bool) -> str:
-    checkpoint = get_last_checkpoint(folder) if resume in (True, "last", "true", "True") and folder.is_dir() else resume
+def say(args: TrainingArguments, text: str) -> None:
+    """Write to the screen, from one process only."""
+    if args.process_index == 0:
+        sys.stdout.write(text + "\n")
+
+
+def save_results(args: TrainingArguments, path: Path, results: dict[str, Any]) -> None:
+    """Write JSON whole or not at all, from one process only."""
+    if args.process_index == 0:
+        draft = path.with_suffix(".tmp")
+        draft.write_text(json.dumps(results, indent=1) + "\n")
+        draft.replace(path)
+
+
+def find_checkpoint(folder: Path, resume: str) -> str:
+    last = resume.lower() in ("last", "true")
+    checkpoint = get_last_checkpoint(str(folder)) if last and folder.is_dir() else resume
     if not isinstance(checkpoint, str) or not Path(checkpoint).is_dir():
         raise InputError(f"no checkpoint to resume from: {resume!r} in {folder}; give checkpoint-N's path, or last")
     return checkpoint
@@ -205,6 +224,7 @@ def find_checkpoint(folder: Path, resume: str | bool) -> str:
 
 def run(main: Callable[[], None]) -> None:
     """Call a script's main function; wrong input becomes one line on stderr and exit code 2."""
+    disable_progress_bar()  # of files that are saved and loaded in a moment; training has its own bar
     try:
         main()
     except InputError as error:

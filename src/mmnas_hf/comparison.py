@@ -1,11 +1,13 @@
 """Networks trained from scratch with the same budget, side by side."""
 
+import json
 import multiprocessing
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from multiprocessing.context import BaseContext
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -14,10 +16,12 @@ from transformers import TrainerCallback
 
 from .configuration_mmnas import MMnasConfig
 from .corpus import Corpus
+from .errors import InputError
 from .genotype import Genotype, SearchSpace, mcan
 from .training import TrainArguments, build_model, quiet, train
 
 REFRESH_SECONDS = 0.5
+RESULTS_FILE = "results.json"
 
 
 @dataclass
@@ -131,3 +135,27 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     from pandas import DataFrame  # noqa: PLC0415 - slow to import, and only needed at the end
 
     return DataFrame(rows).drop(columns="metrics").to_string(index=False, float_format="{:.3f}".format)
+
+
+def read_results(folder: str | Path) -> dict[str, Any]:
+    """What a finished search wrote."""
+    path = Path(folder, RESULTS_FILE)
+    if not path.is_file():
+        raise InputError(f"no {path}; give output folders of finished searches")
+    return json.loads(path.read_text())
+
+
+def summary(results: Sequence[dict[str, Any]], metric: str | None = None) -> str:
+    """Mean, deviation and values over runs of each kind of network; a run's random ones count as their mean."""
+    from pandas import DataFrame  # noqa: PLC0415
+
+    metric = metric or results[0]["metric"]
+    scores = DataFrame(
+        {"run": number, "network": row["name"].rstrip(" 0123456789"), "score": row["metrics"][metric]}
+        for number, result in enumerate(results)
+        for row in result["networks"]
+    )
+    runs = scores.groupby(["network", "run"], sort=False)["score"].mean().groupby("network", sort=False)
+    rows = DataFrame({"mean": runs.mean(), "deviation": runs.std()})
+    rows["runs"] = runs.agg(lambda values: "  ".join(f"{value:.3f}" for value in values))
+    return f"{metric}\n" + rows.to_string(float_format="{:.3f}".format)
