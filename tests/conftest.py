@@ -3,6 +3,11 @@
 import os
 from pathlib import Path
 
+# Networks as small as the tests' only lose by sharing a step among threads; subprocesses inherit this.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A name that is no folder is looked up on the Hub, with minutes of retries where there is no network.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
 import pytest
 
 BESIDE_REPOSITORY = Path(__file__).resolve().parents[2] / "shared"

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from torch.utils.data import DataLoader
 from transformers import TrainerCallback
 
 from golden_names import rename
@@ -26,10 +25,8 @@ from tiny import (
     DECODER_OPERATIONS,
     SPACE,
     every_operation,
-    random_batch,
     search_arguments,
     search_trainer,
-    tiny_config,
     tiny_corpus,
 )
 
@@ -140,20 +137,23 @@ def test_alphas_after_the_step_are_the_originals(repeated, recorded):
 # Binary gates
 
 
+def some_loss(gates):
+    """A loss that depends on each gate in a way of its own."""
+    return sum((number + 1) * gate + gate**2 for number, gate in enumerate(gates))
+
+
 @every_mode
 def test_gates_gradients_are_those_of_the_published_formula(gates):
     strategy = strategy_with(every_operation(), gates=gates)
     path = strategy.architecture_path(0)
-    # Any loss will do that depends on the gates in its own way for each.
-    loss_of = lambda gate: sum((number + 1) * value + value**2 for number, value in enumerate(gate))  # noqa: E731
-    gradients = strategy.gradients(sum(loss_of(gate.values()) for gate in path))
+    gradients = strategy.gradients(sum(some_loss(gate.values()) for gate in path))
     for gate, alpha, rivals, gradient in zip(path, strategy.alphas, strategy.rivals, gradients, strict=True):
         values = torch.stack([*gate.values()]).detach().requires_grad_()
-        (dl_dg,) = torch.autograd.grad(loss_of(values), values)
+        (dl_dg,) = torch.autograd.grad(some_loss(values), values)
         p = alpha[rivals].detach().softmax(0)
         expected = torch.zeros_like(alpha)
-        for i, candidate in enumerate(rivals):
-            expected[candidate] = sum(dl_dg[j] * p[j] * ((i == j) - p[i]) for j in range(len(p)))
+        for i, candidate in enumerate(rivals.tolist()):
+            expected[candidate] = sum(dl_dg[j] * p[j] * (float(i == j) - p[i]) for j in range(len(p)))
         torch.testing.assert_close(gradient, expected)
 
 
@@ -176,7 +176,7 @@ def test_with_two_gates_two_different_candidates_of_a_node_run():
 def test_with_two_gates_the_other_candidates_probabilities_stay_what_they_were():
     strategy = strategy_with(every_operation(), gates="two")
     before, path = strategy.probabilities(), strategy.architecture_path(0)
-    strategy.update(sum(value * number for gate in path for number, value in enumerate(gate.values())))
+    strategy.update(sum(some_loss(gate.values()) for gate in path))
     for old, new, gate in zip(before, strategy.probabilities(), path, strict=True):
         assert {name: new[name] for name in old if name not in gate} == pytest.approx(
             {name: old[name] for name in old if name not in gate}, abs=1e-6
@@ -186,7 +186,7 @@ def test_with_two_gates_the_other_candidates_probabilities_stay_what_they_were()
 def test_with_two_gates_the_two_candidates_probabilities_move():
     strategy = strategy_with(every_operation(), gates="two")
     before, path = strategy.probabilities(), strategy.architecture_path(0)
-    strategy.update(sum(value * number for gate in path for number, value in enumerate(gate.values())))
+    strategy.update(sum(some_loss(gate.values()) for gate in path))
     for old, new, gate in zip(before, strategy.probabilities(), path, strict=True):
         assert all(abs(new[name] - old[name]) > 1e-3 for name in gate)
 
@@ -195,7 +195,7 @@ def test_with_two_gates_the_two_candidates_probabilities_move():
 def test_a_node_with_one_candidate_may_be_searched(gates):
     strategy = ProxylessStrategy(SearchSpace((("self_att_64",),), (("feed_forward", "identity"),)), gates=gates)
     path = strategy.architecture_path(0)
-    strategy.update(sum(value * number for gate in path for number, value in enumerate(gate.values())))
+    strategy.update(sum(some_loss(gate.values()) for gate in path))
     assert strategy.probabilities()[0] == {"self_att_64": 1.0}
 
 
@@ -327,7 +327,7 @@ def test_a_plainly_best_candidate_is_found(planted, gates):
 @every_mode
 def test_a_found_candidate_ends_likely(gates):
     strategy = ProxylessStrategy(SearchSpace((), (tuple(DECODER_OPERATIONS),)), gates=gates, seed=1)
-    for step in range(60):
+    for step in range(120):
         path = strategy.architecture_path(step)
         strategy.update(sum(gate * (name != "feed_forward") for name, gate in path[0].items()))
     assert strategy.probabilities()[0]["feed_forward"] > 0.9
@@ -501,7 +501,7 @@ def test_a_search_resumed_mid_epoch_ends_as_if_never_interrupted(task, changes, 
         "save_steps": 5,
         "eval_strategy": "steps",
         "eval_steps": 3,
-        "max_grad_norm": 1.0,
+        "save_total_limit": None,
         **changes,
     }
     whole, part = tmp_path / "whole", tmp_path / "part"
@@ -519,7 +519,8 @@ def test_a_search_resumed_mid_epoch_ends_as_if_never_interrupted(task, changes, 
 
 def test_a_resumed_search_counts_stable_epochs_on(tmp_path):
     corpus = tiny_corpus("vqa")
-    settings = {"max_steps": 40, "weight_steps": 100, "stable_epochs": 2, "save_strategy": "steps", "save_steps": 17}
+    settings = {"max_steps": 40, "weight_steps": 100, "stable_epochs": 2, "save_steps": 17}
+    settings |= {"save_strategy": "steps", "save_total_limit": None}
     search_trainer(corpus, search_arguments(tmp_path, **settings)).train()
     resumed = search_trainer(corpus, search_arguments(tmp_path, **settings))
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-17"))
@@ -533,26 +534,19 @@ def test_two_searches_with_one_seed_are_equal(tmp_path):
     assert all_equal(first["alphas"], second["alphas"])
 
 
-def test_a_strategys_state_restores_its_next_step():
+def test_a_strategys_saved_state_restores_its_next_step(tmp_path):
     first, second = strategy_with(gates="two"), ProxylessStrategy(SPACE, gates="two")
     step(first, 0)
-    second.load_state_dict(first.state_dict())
+    torch.save(first.state_dict(), tmp_path / "state.pt")
+    second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     step(first, 1)
     step(second, 1)
     assert all(torch.equal(one, other) for one, other in zip(first.alphas, second.alphas, strict=True))
 
 
-def test_a_strategys_state_does_not_change_with_it():
-    strategy = strategy_with()
-    state = strategy.state_dict()
-    before = [alpha.clone() for alpha in state["alphas"]]
-    step(strategy, 0)
-    assert all(torch.equal(old, new) for old, new in zip(before, state["alphas"], strict=True))
-
-
 def step(strategy, number):
     path = strategy.architecture_path(number)
-    strategy.update(sum(value * index for gate in path for index, value in enumerate(gate.values())))
+    strategy.update(sum(some_loss(gate.values()) for gate in path))
 
 
 def test_a_batch_stream_continues_where_its_state_was_taken(tmp_path):
@@ -629,25 +623,9 @@ def test_evaluation_scores_the_most_probable_network(tmp_path):
     with torch.no_grad():
         for alpha in trainer.strategy.alphas:
             alpha[-1] = 3.0
-    loss = trainer.evaluate()["eval_loss"]
+    loss = trainer.evaluate()["eval_loss"]  # all rows are one batch
     derived = trainer.model.derive(trainer.strategy.genotype()).eval()
     batch = trainer.data_collator(corpus.rows("validation"))
     with torch.no_grad():
         expected = derived(**batch).loss.item()
-    # Trainer averages batches' losses weighted by their size; a batch of 8 texts has a summed loss.
-    assert loss == pytest.approx(expected, rel=1) and loss > 0
-    assert str(trainer.strategy.genotype()) == "F|FF"
-
-
-def test_a_random_batch_fits_a_supernet_of_every_operation():
-    model = MMnasForVisualQuestionAnswering(tiny_config(search_space=every_operation()))
-    path = strategy_with(every_operation()).architecture_path(0)
-    assert model(**random_batch(model.config), path=path).logits.isfinite().all()
-
-
-def test_the_architecture_loader_is_a_data_loader_of_the_architectures_rows(tmp_path):
-    corpus = tiny_corpus("vqa")
-    trainer = search_trainer(corpus, search_arguments(tmp_path))
-    loader = trainer.make_architecture_loader()
-    assert isinstance(loader, DataLoader)
-    assert len(loader.dataset) == len(corpus.search_split(0).architecture)
+    assert loss == pytest.approx(expected, rel=1e-6)

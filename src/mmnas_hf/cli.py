@@ -40,7 +40,7 @@ class DataArguments:
 
     _argument_group_name: ClassVar[str] = "task and data"
 
-    task: str = field(default="vqa", metadata={"help": f"Task: {', '.join(TASKS)}."})
+    task: str = field(default="vgd", metadata={"help": f"Task: {', '.join(TASKS)}."})
     data: str = field(default="scenes", metadata={"help": f"Data set: {', '.join(DATASETS)}, or a folder of your own."})
     data_dir: str | None = field(default=None, metadata={"help": "Folder with the data set's downloaded files."})
     groups: list[str] | None = field(

@@ -97,7 +97,8 @@ def trainer_inputs(corpus: Corpus, config: MMnasConfig, train: Rows | None, eval
 
 def evaluate(model: MMnasForTask, corpus: Corpus, rows: Rows, args: TrainingArguments) -> dict[str, float]:
     """Scores of a network on some rows, by plain metric names."""
-    trainer = Trainer(model=model, args=args, **trainer_inputs(corpus, model.config, None, rows))
+    whole_rows = replace(args, remove_unused_columns=False)
+    trainer = Trainer(model=model, args=whole_rows, **trainer_inputs(corpus, model.config, None, rows))
     trainer.remove_callback(PrinterCallback)  # the scores are returned
     metrics = trainer.evaluate(metric_key_prefix="test")
     return {name.removeprefix("test_"): value for name, value in metrics.items() if name not in RUNTIME_METRICS}

@@ -32,7 +32,7 @@ SMALL = {
     "word_size": 64,
     "pooler_size": 64,
     "encoder_nodes": 2,
-    "decoder_nodes": 6,
+    "decoder_nodes": 4,
     "dropout": 0.0,
     "ramp_epochs": 0,
     "learning_rate": 1e-3,
@@ -44,12 +44,18 @@ SMALL = {
 DATASETS: dict[str, DataSource] = {
     "scenes": DataSource(
         lambda task, _: load_scenes(task),
-        {**SMALL, "max_steps": 4000, "warm_up": 0.6, "eval_steps": 400, "save_steps": 1000, "retrain_budget": 0.4},
-        # No published candidate sees direction, so questions about it would only get in the way of the others.
+        {**SMALL, "max_steps": 2500, "warm_up": 0.5, "eval_steps": 500, "save_steps": 1000, "retrain_budget": 0.4},
+        # No published candidate sees direction, so texts about it would only get in the way of the others.
         {
-            "vqa": {"groups": ["none", "direction-free"]},
+            "vqa": {
+                "groups": ["none", "direction-free"],
+                "max_steps": 9600,
+                "warm_up": 5 / 6,
+                "eval_steps": 1600,
+                "retrain_budget": 0.2,
+            },
             "vgd": {"groups": ["none", "direction-free"]},
-            "itm": {"eval_images": 100},
+            "itm": {"eval_images": 100, "per_device_train_batch_size": 32, "eval_steps": 1250},
         },
     ),
     "nlvr": DataSource(
