@@ -1,7 +1,7 @@
 """Score a trained network, or a supernet at one genotype, on a split.
 
 python scripts/evaluate.py --model runs/mine
-python scripts/evaluate.py --model runs/search/supernet --genotype "SS|GGRGFR" --split validation
+python scripts/evaluate.py --model runs/search/supernet --genotype "SS|GGRG" --split validation
 """
 
 import json

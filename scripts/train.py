@@ -1,6 +1,6 @@
 """Train one architecture, from scratch or from a supernet's weights, into a folder that from_pretrained loads.
 
-accelerate launch scripts/train.py --genotype "SS|GGRGFR" --output_dir runs/mine
+accelerate launch scripts/train.py --genotype "SS|GGRG" --output_dir runs/mine
 accelerate launch scripts/train.py --genotype runs/search/genotype.json --inherit runs/search/supernet
 """
 
@@ -35,7 +35,7 @@ class ArchitectureArguments:
     _argument_group_name: ClassVar[str] = "architecture"
 
     genotype: str = field(
-        default="SS|GGRGFR", metadata={"help": "Short form, JSON file, or published name such as mmnas-vqa."}
+        default="SS|GGRG", metadata={"help": "Short form, JSON file, or published name such as mmnas-vqa."}
     )
     inherit: str | None = field(
         default=None, metadata={"help": "Supernet folder whose weights the network starts from."}

@@ -21,10 +21,11 @@ _MODULES = {
     "MMnasModel": "modeling_mmnas",
     "MMnasProcessor": "processing_mmnas",
     "ProxylessStrategy": "search.proxyless",
+    "RegionStore": "data",
     "SearchArguments": "search.trainer",
     "SearchSpace": "genotype",
     "SearchTrainer": "search.trainer",
-    "load_data": "data",
+    "load_scenes": "data",
 }
 
 __version__ = "0.1.0"
