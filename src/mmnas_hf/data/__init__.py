@@ -44,7 +44,7 @@ SMALL = {
 DATASETS: dict[str, DataSource] = {
     "scenes": DataSource(
         lambda task, _: load_scenes(task),
-        {**SMALL, "max_steps": 2500, "warm_up": 0.5, "eval_steps": 500, "save_steps": 1000, "retrain_budget": 0.4},
+        {**SMALL, "max_steps": 2000, "warm_up": 0.5, "eval_steps": 1000, "save_steps": 1000, "retrain_budget": 0.4},
         # No published candidate sees direction, so texts about it would only get in the way of the others.
         {
             "vqa": {
@@ -54,8 +54,15 @@ DATASETS: dict[str, DataSource] = {
                 "eval_steps": 1600,
                 "retrain_budget": 0.2,
             },
-            "vgd": {"groups": ["none", "direction-free"]},
-            "itm": {"eval_images": 100, "per_device_train_batch_size": 32, "eval_steps": 1250},
+            "vgd": {
+                "groups": ["none", "direction-free"],
+                "decoder_nodes": 6,
+                "max_steps": 6000,
+                "warm_up": 0.75,
+                "eval_steps": 1000,
+                "retrain_budget": 1 / 6,
+            },
+            "itm": {"eval_images": 100, "per_device_train_batch_size": 32},
         },
     ),
     "nlvr": DataSource(
