@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle, pairwise
-from math import ceil, log2
+from math import ceil, log
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -88,7 +88,7 @@ def draw_genotype(encoder: Sequence[str], decoder: Sequence[str], path: str | Pa
 
 
 def draw_probabilities(history: Sequence[Mapping[str, Any]], path: str | Path) -> None:
-    """Draw how the probability of each operation at each node changed in a search, and the nodes' entropy in bits.
+    """Draw how the probability of each operation at each node changed in a search, and the nodes' entropy in nats.
 
     An entry is `{"step": int, "encoder": [{operation: probability}, ...], "decoder": [...]}`.
     """
@@ -279,13 +279,13 @@ def _draw_entropy(axes: "Axes", steps: Sequence[float], nodes: Mapping[str, Sequ
     axes.set_xlim(steps[0], steps[-1])
     axes.set_ylim(bottom=0)
     axes.set_xlabel("step", color=INK)
-    axes.set_ylabel("entropy [bits]", color=INK)
+    axes.set_ylabel("entropy [nats]", color=INK)
     axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, labelcolor=INK)
     _plain_axes(axes, tick_count=8)
 
 
 def _entropy(probabilities: Mapping[str, float]) -> float:
-    return -sum(value * log2(value) for value in probabilities.values() if value > 0)
+    return -sum(value * log(value) for value in probabilities.values() if value > 0)
 
 
 def _plain_axes(axes: "Axes", tick_count: int) -> None:

@@ -51,7 +51,7 @@ DATASETS: dict[str, DataSource] = {
                 "groups": ["none", "direction-free"],
                 "max_steps": 9600,
                 "warm_up": 5 / 6,
-                "eval_steps": 1600,
+                "eval_steps": 400,
                 "retrain_budget": 0.2,
             },
             "vgd": {
@@ -59,7 +59,7 @@ DATASETS: dict[str, DataSource] = {
                 "decoder_nodes": 6,
                 "max_steps": 6000,
                 "warm_up": 0.75,
-                "eval_steps": 1000,
+                "eval_steps": 250,
                 "retrain_budget": 1 / 6,
             },
             "itm": {"eval_images": 100, "per_device_train_batch_size": 32},
