@@ -12,6 +12,7 @@ from typing import ClassVar
 from transformers import TrainingArguments
 
 from mmnas_hf.cli import DataArguments, Parser, load_corpus, load_model, load_tokenizer, run
+from mmnas_hf.errors import InputError
 from mmnas_hf.training import evaluate
 
 
@@ -35,6 +36,10 @@ def main() -> None:
     model = load_model(corpus.task, scored.model)
     if scored.genotype:
         model = model.derive(scored.genotype)
+    elif model.config.space.size > 1:
+        raise InputError(
+            f"{scored.model} is a supernet of {model.config.space.size} networks; name one with --genotype"
+        )
     metrics = evaluate(model, corpus, corpus.rows(scored.split, data.eval_images), args)
     for name, value in metrics.items():
         print(f"{name:32} {value:.4f}")

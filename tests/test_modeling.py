@@ -248,7 +248,7 @@ def test_a_derived_network_keeps_the_training_mode(training):
 
 def test_deriving_a_network_outside_the_space_raises():
     with pytest.raises(InputError, match="no candidate"):
-        build(MMnasModel, search_space=SearchSpace.chain(1, 1)).derive("R|F")
+        build(MMnasModel, search_space=SearchSpace.chain(1, 1)).derive("S|D")
 
 
 @every_class

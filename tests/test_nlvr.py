@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from mmnas_hf.data import RegionStore, load_nlvr
-from mmnas_hf.data.nlvr import COLOURS, SHAPES, SIZES, describe
+from mmnas_hf.data.nlvr import VOCABULARIES, describe
 from mmnas_hf.errors import InputError
+
+COLOURS, SHAPES, SIZES = VOCABULARIES.values()
 
 TASKS = ("vqa", "itm")
 

@@ -374,8 +374,8 @@ def with_rare_answers(folder):
 WRONG_FILES = [
     (without_images, f"missing file .*{IMAGES_FILE}"),
     (without_test, "missing in .*: vqa-test.jsonl"),
-    (cut_images, "cannot be read"),
-    (cut_texts, "cannot be read"),
+    (cut_images, IMAGES_FILE),
+    (cut_texts, "vqa-train.jsonl"),
     (without_questions, "question"),
     (without_image_ids, "image_id"),
     (without_lines, "vqa-train.jsonl|train"),
@@ -493,15 +493,14 @@ def test_summarising_by_an_unknown_metric_is_refused(searched, call, capfd):
     assert "charm" in line
 
 
-def test_in_a_process_of_its_own_wrong_input_is_one_line_too(tmp_path):
-    folder = tmp_path / "broken"
-    data = tiny_data("vqa")
-    images = data.images.to_list()
-    reversed_box(images)
-    save_folder(data._replace(images=Dataset.from_list(images, features=IMAGE_FEATURES)), folder, "vqa")
+@pytest.mark.parametrize("change", [reversed_box, cut_texts])
+def test_in_a_process_of_its_own_wrong_input_is_one_line_too(change, broken, tmp_path):
+    folder = broken(reversed_box)
+    if change is cut_texts:
+        cut_texts(folder)
     ended = start("search.py", "--data", folder, "--output_dir", tmp_path / "run", SEARCH)
     assert ended.returncode == 2
-    assert re.fullmatch(r"search\.py: error: image 'train-3' has box .*\n", ended.stderr)
+    assert re.fullmatch(r"search\.py: error: [^\n]*\n", ended.stderr)
     assert not (tmp_path / "run").exists()
 
 

@@ -233,6 +233,15 @@ def test_drawing_paths_leaves_the_global_random_state_alone(method):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_architecture_steps_do_not_open_what_the_weight_step_sampled():
+    strategy = strategy_with(every_operation(), gates="full")
+    opened = [
+        [{name for name, value in gate.items() if value == 1} for gate in strategy.architecture_path(step)]
+        for step in range(5)
+    ]
+    assert opened != [[set(gate) for gate in strategy.weight_path(step)] for step in range(5)]
+
+
 def test_paths_of_different_seeds_and_steps_differ():
     space = SearchSpace.chain(12, 18)
     drawn = {str(strategy_with(space, seed).weight_path(step)) for seed in range(3) for step in range(3)}
@@ -620,9 +629,11 @@ def test_a_search_leaves_its_files_and_says_how_far_it_moved(task, tmp_path):
 def test_evaluation_scores_the_most_probable_network(tmp_path):
     corpus = tiny_corpus("vqa")
     trainer = search_trainer(corpus, search_arguments(tmp_path))
-    with torch.no_grad():
-        for alpha in trainer.strategy.alphas:
-            alpha[-1] = 3.0
+    sampled = trainer.strategy.weight_path(0)
+    with torch.no_grad():  # make another network than the sampled one a little more probable
+        for node, gate, alpha in zip(SPACE.nodes, sampled, trainer.strategy.alphas, strict=True):
+            alpha[[name in gate for name in node].index(False)] = 1e-4
+    assert trainer.strategy.weight_path(0) == sampled
     loss = trainer.evaluate()["eval_loss"]  # all rows are one batch
     derived = trainer.model.derive(trainer.strategy.genotype()).eval()
     batch = trainer.data_collator(corpus.rows("validation"))

@@ -60,11 +60,14 @@ def encode_deltas(boxes: Tensor, target: Tensor) -> Tensor:
 
 
 def decode_deltas(boxes: Tensor, deltas: Tensor) -> Tensor:
-    """Boxes [..., 4] moved by normalised corrections: the inverse of `encode_deltas`."""
+    """Boxes [..., 4] moved by normalised corrections.
+
+    As in Fast R-CNN, the far corner is centre plus half the width, one pixel beyond what `encode_deltas` started from.
+    """
     centres, sizes = centre_size(boxes)
     shift, stretch = (deltas * deltas.new_tensor(DELTA_DEVIATIONS)).split(2, -1)
     centres, sizes = centres + shift * sizes, sizes * stretch.exp()
-    return torch.cat((centres - 0.5 * sizes, centres + 0.5 * sizes - 1), -1)
+    return torch.cat((centres - 0.5 * sizes, centres + 0.5 * sizes), -1)
 
 
 def clip(boxes: Tensor, image_sizes: Tensor) -> Tensor:

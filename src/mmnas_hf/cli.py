@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import HfArgumentParser, PreTrainedTokenizerFast, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils.logging import disable_progress_bar
 
@@ -52,6 +54,10 @@ class DataArguments:
     eval_images: int | None = field(
         default=None, metadata={"help": "Score only texts about so many images of a split; matching scores all pairs."}
     )
+
+    def __post_init__(self) -> None:
+        if self.eval_images is not None and self.eval_images < 1:
+            raise InputError(f"eval_images {self.eval_images} leaves nothing to score; give at least 1")
 
 
 @dataclass
@@ -105,20 +111,27 @@ class OutputArguments:
 class Parser(HfArgumentParser):
     """A parser whose complaints are `InputError`s, and whose defaults follow the chosen data set and task."""
 
-    def __init__(self, argument_classes: Sequence[type], description: str | None):
+    def __init__(self, argument_classes: type | Sequence[type], description: str | None, **kwargs: Any):
         shown = argparse.RawDescriptionHelpFormatter
-        super().__init__(argument_classes, description=description, usage="%(prog)s [flags]", formatter_class=shown)
+        super().__init__(
+            argument_classes, description=description, usage="%(prog)s [flags]", formatter_class=shown, **kwargs
+        )
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see --help")
 
     def parse(self, arguments: Sequence[str] | None = None) -> tuple[Any, ...]:
-        chosen, _ = HfArgumentParser(DataArguments, add_help=False).parse_known_args(arguments)
+        chosen, _ = Parser(DataArguments, None, add_help=False).parse_known_args(arguments)
         folder = f"runs/{Path(self.prog).stem}-{Path(chosen.data).name}-{chosen.task}"
         settings = {"output_dir": folder} | find_source(chosen.data).settings_for(get_task(chosen.task).name)
         known = {action.dest for action in self._actions}
         self.set_defaults(**{name: value for name, value in settings.items() if name in known})
-        return self.parse_args_into_dataclasses(arguments)
+        try:
+            return self.parse_args_into_dataclasses(arguments)
+        except InputError:
+            raise
+        except ValueError as error:  # of transformers' own argument classes
+            raise InputError(f"{error}; see --help") from None
 
 
 def load_corpus(args: DataArguments, tokenizer: PreTrainedTokenizerFast | None = None) -> Corpus:
@@ -131,15 +144,21 @@ def load_corpus(args: DataArguments, tokenizer: PreTrainedTokenizerFast | None =
 def build_config(corpus: Corpus, args: ModelArguments, **architecture: Any) -> MMnasConfig:
     """The configuration that follows from the data, the flags and a genotype or a search space."""
     names = ("hidden_size", "word_size", "pooler_size", "relation_size", "dropout", "box_feature")
-    return MMnasConfig(**corpus.settings(), **{name: getattr(args, name) for name in names}, **architecture)
+    try:
+        return MMnasConfig(**corpus.settings(), **{name: getattr(args, name) for name in names}, **architecture)
+    except StrictDataclassError as error:
+        raise InputError(str(error.__cause__ or error)) from None
 
 
 def load_model(task: Task, source: str) -> MMnasForTask:
     """A trained network or supernet from a folder or the Hub."""
     try:
-        return task.model_class.from_pretrained(source)
+        config = MMnasConfig.from_pretrained(source)
     except OSError as error:
-        raise InputError(f"no model at {source!r}: {str(error).splitlines()[0]}") from None
+        raise InputError(f"no model at {source!r}: {first_line(error)}") from None
+    if config.architectures != [task.model_class.__name__]:
+        raise InputError(f"{source!r} holds {config.architectures}, task {task.name} needs {task.model_class.__name__}")
+    return task.model_class.from_pretrained(source)
 
 
 def load_tokenizer(source: str | None) -> PreTrainedTokenizerFast | None:
@@ -148,8 +167,12 @@ def load_tokenizer(source: str | None) -> PreTrainedTokenizerFast | None:
         return None
     try:
         return MMnasProcessor.from_pretrained(source).tokenizer
-    except OSError as error:
-        raise InputError(f"no processor at {source!r}: {str(error).splitlines()[0]}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"no processor at {source!r}: {first_line(error)}") from None
+
+
+def first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def start_words(model: MMnasForTask, corpus: Corpus, path: str | None, seed: int) -> None:
@@ -217,7 +240,7 @@ def save_results(args: TrainingArguments, path: Path, results: dict[str, Any]) -
 def find_checkpoint(folder: Path, resume: str) -> str:
     last = resume.lower() in ("last", "true")
     checkpoint = get_last_checkpoint(str(folder)) if last and folder.is_dir() else resume
-    if not isinstance(checkpoint, str) or not Path(checkpoint).is_dir():
+    if not isinstance(checkpoint, str) or not Path(checkpoint, TRAINER_STATE_NAME).is_file():
         raise InputError(f"no checkpoint to resume from: {resume!r} in {folder}; give checkpoint-N's path, or last")
     return checkpoint
 

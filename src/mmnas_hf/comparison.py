@@ -149,7 +149,9 @@ def summary(results: Sequence[dict[str, Any]], metric: str | None = None) -> str
     """Mean, deviation and values over runs of each kind of network; a run's random ones count as their mean."""
     from pandas import DataFrame  # noqa: PLC0415
 
-    metric = metric or results[0]["metric"]
+    metric, known = metric or results[0]["metric"], results[0]["networks"][0]["metrics"]
+    if metric not in known:
+        raise InputError(f"unknown metric {metric!r}; these results have: {', '.join(known)}")
     scores = DataFrame(
         {"run": number, "network": row["name"].rstrip(" 0123456789"), "score": row["metrics"][metric]}
         for number, result in enumerate(results)

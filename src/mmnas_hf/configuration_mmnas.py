@@ -53,6 +53,10 @@ class MMnasConfig(PreTrainedConfig):
         if self.hidden_size % HEAD_SIZE:
             raise InputError(f"hidden_size {self.hidden_size} is no multiple of the head size {HEAD_SIZE}")
 
+    def validate_dropout(self) -> None:
+        if not 0 <= self.dropout <= 1:
+            raise InputError(f"dropout {self.dropout} is no probability; give one from 0 to 1")
+
     @property
     def space(self) -> SearchSpace:
         """The candidates at every node; a derived network has one each."""

@@ -50,6 +50,8 @@ class Corpus:
         self.task = task
         self.store = RegionStore(data.images)
         self.splits: dict[str, Rows] = {name: texts.to_list() for name, texts in data.texts.items()}
+        for name, rows in self.splits.items():
+            self.check(name, rows)
         tokenizer = tokenizer or build_tokenizer(self.texts(), task.max_words)
         self.processor = MMnasProcessor(tokenizer)
 
@@ -58,6 +60,15 @@ class Corpus:
         blind = copy(self)
         blind.store = self.store.blank()
         return blind
+
+    def check(self, split: str, rows: Rows) -> None:
+        """Raise `InputError` unless every text has what the task reads and an image in the table."""
+        if not rows:
+            raise InputError(f"split {split!r} has no texts")
+        for row in rows:
+            if missing := [name for name in ("image_id", *self.task.columns) if row.get(name) is None]:
+                raise InputError(f"a text of split {split!r} lacks {', '.join(missing)}: {row}")
+        self.store.rows_of(row["image_id"] for row in rows)
 
     def texts(self) -> Iterable[str]:
         return (row[self.task.text_column] for rows in self.splits.values() for row in rows)

@@ -27,12 +27,19 @@ ENCODER_CANDIDATES = ("self_att_64", "feed_forward")
 DECODER_CANDIDATES = ("self_att_64", "rel_self_att_64", "guided_att_64", "feed_forward")
 ENCODER_NODES = 12
 DECODER_NODES = 18
+# What they look at, the encoded words or the boxes of regions, is not there for the words themselves.
+DECODER_ONLY = ("guided_att_64", "rel_self_att_64", "signed_rel_self_att_64")
 
 
 def add_letter(name: str, letter: str) -> None:
     """Give an operation its letter in the short form; a letter or a name that is taken by another raises."""
     taken = {known: other for other, known in LETTERS.items()}
-    if LETTERS.get(name, letter) != letter or taken.get(letter, name) != name or len(letter) != 1:
+    if (
+        LETTERS.get(name, letter) != letter
+        or taken.get(letter, name) != name
+        or len(letter) != 1
+        or not letter.isalpha()
+    ):
         raise InputError(f"letter {letter!r} for operation {name!r} is taken or not one letter; taken: {taken}")
     LETTERS[name] = letter
 
@@ -44,6 +51,13 @@ def operation_named(text: str) -> str:
     if name not in LETTERS:
         raise InputError(f"unknown operation {text!r}; known: {', '.join(f'{v}={k}' for k, v in LETTERS.items())}")
     return name
+
+
+def check_encoder(names: Iterable[str]) -> None:
+    """Raise `InputError` for an operation that cannot work over words."""
+    for name in names:
+        if name in DECODER_ONLY:
+            raise InputError(f"{name} in the encoder has nothing to look at; use it in the decoder")
 
 
 @dataclass(frozen=True)
@@ -58,8 +72,7 @@ class Genotype:
             object.__setattr__(self, side, tuple(operation_named(name) for name in getattr(self, side)))
         if not self.decoder:
             raise InputError("a genotype needs at least one decoder node, as in 'SF|SGF'")
-        if "guided_att_64" in self.encoder:
-            raise InputError("guided_att_64 in the encoder has nothing to look at; use it in the decoder")
+        check_encoder(self.encoder)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -73,12 +86,10 @@ class Genotype:
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Read `{"encoder": [...], "decoder": [...]}` or the original's `{"epoch0": {"enc": ..., "dec": ...}, ...}`."""
         epochs = {int(key[5:]): key for key in data if key.startswith("epoch") and key[5:].isdigit()}
-        if epochs:
-            last = data[epochs[max(epochs)]]
-            data = {
-                side: [first for first, *_ in last[short]] for side, short in (("encoder", "enc"), ("decoder", "dec"))
-            }
         try:
+            if epochs:
+                last = data[epochs[max(epochs)]]
+                data = {side: [first for first, *_ in last[side[:3]]] for side in ("encoder", "decoder")}
             return cls(tuple(data["encoder"]), tuple(data["decoder"]))
         except KeyError as missing:
             raise InputError(f"no genotype in keys {sorted(data)}: {missing} is missing") from None
@@ -139,8 +150,8 @@ class SearchSpace:
             object.__setattr__(self, side, nodes)
         if not self.decoder:
             raise InputError("a search space needs at least one decoder node")
-        if any("guided_att_64" in node for node in self.encoder):
-            raise InputError("guided_att_64 in the encoder has nothing to look at; use it in the decoder")
+        for node in self.encoder:
+            check_encoder(node)
 
     @classmethod
     def chain(

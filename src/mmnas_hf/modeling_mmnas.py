@@ -226,6 +226,8 @@ class MMnasModel(MMnasPreTrainedModel):
         `image_sizes` [batch, 2] (height, width), only read with `config.box_feature`; `path` has one gate a node.
         """
         path = self.only_path() if path is None else path
+        if len(path) != len(self.config.space.nodes):
+            raise InputError(f"a path of {len(path)} gates; this model has {len(self.config.space.nodes)} nodes")
         attention_mask = all_valid(input_ids) if attention_mask is None else attention_mask.bool()
         region_mask = all_valid(region_features[..., 0]) if region_mask is None else region_mask.bool()
         words, _ = self.lstm(self.words(input_ids))
@@ -348,6 +350,7 @@ class MMnasForVisualGrounding(MMnasForTask):
     def compute_loss(self, output: MMnasOutput, labels: Tensor, boxes: Tensor | None, mask: Tensor) -> Tensor:
         if boxes is None:
             raise InputError("the grounding loss needs region_boxes")
+        boxes = boxes.masked_fill(~mask[..., None], 0.0)  # whatever padding holds, it must not turn into NaN
         shared = overlaps(boxes, labels).masked_fill(~mask, 0.0)
         positive = shared >= POSITIVE_OVERLAP  # [batch, regions]
         return ranking_loss(output.logits, shared * positive) + BOX_LOSS_WEIGHT * box_loss(

@@ -1,6 +1,7 @@
 """Training and scoring one network with transformers' Trainer: arguments, schedule, and what ties them to a corpus."""
 
 import math
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -97,10 +98,11 @@ def trainer_inputs(corpus: Corpus, config: MMnasConfig, train: Rows | None, eval
 
 def evaluate(model: MMnasForTask, corpus: Corpus, rows: Rows, args: TrainingArguments) -> dict[str, float]:
     """Scores of a network on some rows, by plain metric names."""
-    whole_rows = replace(args, remove_unused_columns=False)
-    trainer = Trainer(model=model, args=whole_rows, **trainer_inputs(corpus, model.config, None, rows))
-    trainer.remove_callback(PrinterCallback)  # the scores are returned
-    metrics = trainer.evaluate(metric_key_prefix="test")
+    with tempfile.TemporaryDirectory() as folder:  # a Trainer makes itself one; nothing stays in it
+        whole_rows = replace(args, remove_unused_columns=False, output_dir=folder)
+        trainer = Trainer(model=model, args=whole_rows, **trainer_inputs(corpus, model.config, None, rows))
+        trainer.remove_callback(PrinterCallback)  # the scores are returned
+        metrics = trainer.evaluate(metric_key_prefix="test")
     return {name.removeprefix("test_"): value for name, value in metrics.items() if name not in RUNTIME_METRICS}
 
 

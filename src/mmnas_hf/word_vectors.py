@@ -26,7 +26,7 @@ def read_glove(path: str | Path, words: Mapping[str, int]) -> dict[str, np.ndarr
     path, vectors, size = Path(path), {}, None
     if not path.is_file():
         raise InputError(f"no word vector file {path}; give a GloVe text file such as glove.6B.300d.txt")
-    with path.open(encoding="utf-8") as lines:
+    with path.open(encoding="utf-8", errors="replace") as lines:
         for number, line in enumerate(lines, start=1):
             word, *values = line.rstrip().split(" ")
             size = size or len(values)
@@ -39,9 +39,12 @@ def read_glove(path: str | Path, words: Mapping[str, int]) -> dict[str, np.ndarr
 
 def parse_numbers(values: list[str], path: Path, line: int) -> np.ndarray:
     try:
-        return np.array(values, dtype=np.float32)
+        vector = np.array(values, dtype=np.float32)
     except ValueError as error:
         raise InputError(f"{path}, line {line}: {error}") from None
+    if not np.isfinite(vector).all():
+        raise InputError(f"{path}, line {line}: a number is NaN or infinite")
+    return vector
 
 
 @torch.no_grad()

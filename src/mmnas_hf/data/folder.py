@@ -1,8 +1,10 @@
 """One's own data: a folder with `images.parquet` and one `TASK-SPLIT.jsonl` a split."""
 
+from collections.abc import Callable
 from pathlib import Path
 
-from datasets import Dataset
+from datasets import Dataset, are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from datasets.utils import logging
 
 from ..errors import InputError
 from .table import ImageTextData
@@ -18,12 +20,24 @@ def load_folder(folder: Path, task: str) -> ImageTextData:
     if missing := {"train", "test"} - set(files):
         names = ", ".join(f"{task}-{split}.jsonl" for split in sorted(missing))
         raise InputError(f"missing in {folder}: {names}; train and test are needed, validation may be added")
+    texts = {split: read(Dataset.from_json, path) for split, path in files.items()}
+    return ImageTextData(read(Dataset.from_parquet, folder / IMAGES_FILE), texts)
+
+
+def read(reader: Callable[[str], Dataset], path: Path) -> Dataset:
+    """Read one file in silence; whatever is wrong with it becomes one line."""
+    hidden, level = are_progress_bars_disabled(), logging.get_verbosity()
+    disable_progress_bars()
+    logging.set_verbosity(logging.CRITICAL)
     try:
-        texts = {split: Dataset.from_json(str(path)) for split, path in files.items()}
-        images = Dataset.from_parquet(str(folder / IMAGES_FILE))
+        return reader(str(path))
     except Exception as error:  # pyarrow's and datasets' own reading errors share no base class
-        raise InputError(f"{folder} cannot be read: {str(error).splitlines()[0]}") from error
-    return ImageTextData(images, texts)
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{path} cannot be read: {reason}") from error
+    finally:
+        logging.set_verbosity(level)
+        if not hidden:
+            enable_progress_bars()
 
 
 def save_folder(data: ImageTextData, folder: str | Path, task: str) -> None:

@@ -16,9 +16,12 @@ from ..errors import InputError
 from .table import IMAGE_FEATURES, ImageTextData, image_row
 
 FILES = {"train": "test.json", "test": "dev.json"}
-COLOURS = ("Yellow", "#0099ff", "Black")
-SHAPES = ("square", "triangle", "circle")
-SIZES = (10, 20, 30)
+LABELS = ("true", "false")
+VOCABULARIES = {
+    "color": ("Yellow", "#0099ff", "Black"),
+    "type": ("square", "triangle", "circle"),
+    "size": (10, 20, 30),
+}
 IMAGE_SIZE = (400, 100)  # width, height
 BOX_OFFSETS = (0, 150, 300)
 ANNOTATORS = 10  # answers a question has in VQA v2's schema
@@ -44,10 +47,28 @@ def read_examples(path: Path) -> Iterator[Example]:
         raise InputError(f"missing file {path}; nlvr needs test.json and dev.json in --data_dir")
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         try:
-            example = json.loads(line)
-            yield {name: example[name] for name in ("identifier", "sentence", "label", "structured_rep")}
-        except (json.JSONDecodeError, KeyError) as error:
+            yield check_example(json.loads(line))
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}, line {number} is no NLVR example: {error}") from None
+
+
+def check_example(example: Example) -> Example:
+    """The parts of an example that are read; raises an error where one is missing or not what it should be."""
+    kept = {name: example[name] for name in ("identifier", "sentence", "label", "structured_rep")}
+    if kept["label"] not in LABELS:
+        raise ValueError(f"label {kept['label']!r}; known: {', '.join(LABELS)}")
+    if [type(items) for items in kept["structured_rep"]] != [list] * len(BOX_OFFSETS):
+        raise ValueError(f"structured_rep needs {len(BOX_OFFSETS)} boxes of objects")
+    objects = [item for items in kept["structured_rep"] for item in items]
+    if not objects:
+        raise ValueError("no objects in any box")
+    for item in objects:
+        if not all(isinstance(item[name], int | float) for name in ("x_loc", "y_loc")):
+            raise ValueError(f"object {item} has no place in numbers")
+        for name, known in VOCABULARIES.items():
+            if item[name] not in known:
+                raise ValueError(f"{name} {item[name]!r}; known: {known}")
+    return kept
 
 
 def orders(split: str) -> list[tuple[int, ...]]:
@@ -79,8 +100,7 @@ def object_box(offset: int, item: dict[str, Any]) -> tuple[float, ...]:
 
 def describe(item: dict[str, Any]) -> np.ndarray:
     """One-hot colour, shape and size of an object; not its place."""
-    values = ((COLOURS, item["color"]), (SHAPES, item["type"]), (SIZES, item["size"]))
-    return np.array([float(value == known) for vocabulary, value in values for known in vocabulary])
+    return np.array([float(item[name] == value) for name, known in VOCABULARIES.items() for value in known])
 
 
 def question_rows(examples: list[Example], split: str) -> list[dict[str, Any]]:

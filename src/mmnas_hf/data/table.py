@@ -1,6 +1,6 @@
 """What every data set is turned into: one table of images with their regions, one table of texts a split."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ IMAGE_FEATURES = Features(
     }
 )
 FEATURE_TYPE = np.float16
+CORNERS = 4  # numbers of a box
 
 
 class ImageTextData(NamedTuple):
@@ -61,14 +62,17 @@ class RegionStore:
             self.check(row)
 
     def __getitem__(self, image_ids: Sequence[str]) -> Regions:
-        try:
-            rows = [self.row_of[image_id] for image_id in image_ids]
-        except KeyError as missing:
-            raise InputError(f"no image {missing} among the {len(self.ids)} images of the table") from None
+        rows = self.rows_of(image_ids)
         boxes = [self.boxes_of(row) for row in rows]
         return Regions(
             [self.features_of(row, len(b)) for row, b in zip(rows, boxes, strict=True)], boxes, self.sizes[rows]
         )
+
+    def rows_of(self, image_ids: Iterable[str]) -> list[int]:
+        try:
+            return [self.row_of[image_id] for image_id in image_ids]
+        except KeyError as missing:
+            raise InputError(f"no image {missing} among the {len(self.ids)} images of the table") from None
 
     def blank(self) -> "RegionStore":
         """The same regions with all features zero: what a text-only model sees."""
@@ -77,20 +81,29 @@ class RegionStore:
         return blank
 
     def boxes_of(self, row: int) -> np.ndarray:
-        return self.boxes[row].values.flatten().to_numpy(zero_copy_only=False).reshape(-1, 4)
+        return self.boxes[row].values.flatten().to_numpy(zero_copy_only=False).reshape(-1, CORNERS)
 
     def features_of(self, row: int, regions: int) -> np.ndarray:
         return np.frombuffer(self.features[row].as_buffer(), dtype=FEATURE_TYPE).reshape(regions, -1)
 
     def size_of(self, row: int) -> int:
-        regions = len(self.boxes[row])
-        values = self.features[row].as_buffer().size // FEATURE_TYPE().itemsize
-        if not regions or values % regions:
-            raise InputError(f"image {self.ids[row]!r} has {values} feature values for {regions} boxes")
-        return values // regions
+        """The width of an image's features, after making sure that it has some for each of its boxes."""
+        name, boxes, features = self.ids[row], self.boxes[row].as_py(), self.features[row]
+        if not boxes or any(box is None or len(box) != CORNERS for box in boxes) or not features.is_valid:
+            raise InputError(
+                f"image {name!r} has {len(boxes or [])} boxes; give boxes of 4 numbers, and features of each"
+            )
+        values, rest = divmod(features.as_buffer().size, FEATURE_TYPE().itemsize)
+        if rest or values % len(boxes) or not values:
+            raise InputError(f"image {name!r} has {values} feature values for {len(boxes)} boxes")
+        return values // len(boxes)
 
     def check(self, row: int) -> None:
         name, size = self.ids[row], self.size_of(row)
+        if self.row_of[name] != row:
+            raise InputError(f"image {name!r} occurs twice; image_id must be unique")
+        if not (self.sizes[row] >= 1).all():
+            raise InputError(f"image {name!r} is {self.sizes[row].tolist()} pixels high and wide; give its real size")
         if size != self.feature_size:
             raise InputError(f"image {name!r} has features of width {size}, the images before have {self.feature_size}")
         boxes = self.boxes_of(row)
@@ -98,9 +111,7 @@ class RegionStore:
             raise InputError(f"image {name!r} has features or boxes that are NaN or infinite; extract them again")
         if (boxes[:, 2:] < boxes[:, :2]).any():
             wrong = boxes[(boxes[:, 2:] < boxes[:, :2]).any(1)][0].tolist()
-            raise InputError(
-                f"image {name!r} has box {wrong} with x2 < x1 or y2 < y1; boxes are x1, y1, x2, y2 in pixels"
-            )
+            raise InputError(f"image {name!r} has box {wrong} with x2 < x1 or y2 < y1; give x1, y1, x2, y2 in pixels")
 
 
 def image_row(image_id: str, width: int, height: int, boxes: np.ndarray, features: np.ndarray) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
+from ..errors import InputError
 from ..training import StaircaseTrainer, TrainArguments
 from .strategy import Strategy, mean_entropy
 
@@ -41,6 +42,13 @@ class SearchArguments(TrainArguments):
     stable_epochs: int = field(
         default=0, metadata={"help": "Stop once the genotype has not changed for so many epochs; 0: never stop early."}
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.warm_up <= 1:
+            raise InputError(f"warm_up {self.warm_up} is no share of the steps; give one from 0 to 1")
+        if self.weight_steps < 1:
+            raise InputError(f"weight_steps {self.weight_steps} leaves no weight step; give at least 1")
 
 
 class SearchTrainer(StaircaseTrainer):

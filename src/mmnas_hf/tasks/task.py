@@ -26,7 +26,13 @@ class Task(ABC):
     model_class: ClassVar[type[MMnasForTask]]
     metric: ClassVar[str]  # the headline among the names that `evaluate` returns; higher is better
     text_column: ClassVar[str]
+    target_columns: ClassVar[tuple[str, ...]] = ()
     max_words: ClassVar[int] = MAX_WORDS
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What a text needs to have besides its image."""
+        return (self.text_column, *self.target_columns)
 
     def model_settings(self, rows: Rows) -> dict[str, Any]:
         """Configuration that follows from the training rows, such as the answer vocabulary."""

@@ -20,6 +20,7 @@ class VisualGrounding(Task):
     model_class = MMnasForVisualGrounding
     metric = "accuracy"
     text_column = "expression"
+    target_columns = ("box",)
 
     def labels(self, rows: Rows, config: MMnasConfig) -> np.ndarray:
         return np.array([row["box"] for row in rows], dtype=np.float32)

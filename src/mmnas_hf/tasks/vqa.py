@@ -26,6 +26,7 @@ class VisualQuestionAnswering(Task):
     model_class = MMnasForVisualQuestionAnswering
     metric = "accuracy"
     text_column = "question"
+    target_columns = ("answers", "multiple_choice_answer")
 
     def model_settings(self, rows: Rows) -> dict[str, Any]:
         counts = Counter(normalised(row["multiple_choice_answer"]) for row in rows)
