@@ -57,10 +57,10 @@ DATASETS: dict[str, DataSource] = {
             "vgd": {
                 "groups": ["none", "direction-free"],
                 "decoder_nodes": 6,
-                "max_steps": 6000,
+                "max_steps": 5000,
                 "warm_up": 0.75,
                 "eval_steps": 250,
-                "retrain_budget": 1 / 6,
+                "retrain_budget": 0.18,
             },
             "itm": {"eval_images": 100, "per_device_train_batch_size": 32},
         },
