@@ -4,14 +4,13 @@ python scripts/evaluate.py --model runs/mine
 python scripts/evaluate.py --model runs/search/supernet --genotype "SS|GGRG" --split validation
 """
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 from transformers import TrainingArguments
 
-from mmnas_hf.cli import DataArguments, Parser, load_corpus, load_model, load_tokenizer, run
+from mmnas_hf.cli import DataArguments, Parser, load_corpus, load_model, load_tokenizer, run, save_results, say
 from mmnas_hf.errors import InputError
 from mmnas_hf.training import evaluate
 
@@ -42,9 +41,9 @@ def main() -> None:
         )
     metrics = evaluate(model, corpus, corpus.rows(scored.split, data.eval_images), args)
     for name, value in metrics.items():
-        print(f"{name:32} {value:.4f}")
+        say(args, f"{name:32} {value:.4f}")
     if scored.output_file:
-        Path(scored.output_file).write_text(json.dumps(metrics, indent=1) + "\n")
+        save_results(args, Path(scored.output_file), metrics)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The original's parameter names in terms of this package's: enough to load the recorded networks."""
+"""The original's sizes and parameter names in terms of this package's: enough to load the recorded networks."""
 
 import re
 
+from mmnas_hf.configuration_mmnas import MMnasConfig
 from mmnas_hf.genotype import SearchSpace
 
 RENAMES = [
@@ -44,3 +45,18 @@ def rename(key: str, space: SearchSpace) -> str:
         r"^(?P<start>mmnas\.backbone\.(?P<side>encoder|decoder)\.)(?P<node>\d+)\.0\.(candidate_ops\.(?P<index>\d)\.)?"
     )
     return re.sub(node, candidate, key)
+
+
+def golden_config(sizes: dict, **architecture) -> MMnasConfig:
+    """The configuration of a recorded network, whose dropout is 0."""
+    return MMnasConfig(
+        vocab_size=sizes["vocab_size"],
+        word_size=sizes["word_embed_size"],
+        region_size=sizes["region_feature_size"],
+        hidden_size=sizes["hidden_size"],
+        relation_size=sizes["relation_size"],
+        pooler_size=sizes["attention_pool_mlp_size"],
+        dropout=0,
+        num_labels=sizes["num_answers"],
+        **architecture,
+    )

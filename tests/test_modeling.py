@@ -10,8 +10,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForVisualQuestionAnswering
 
 import mmnas_hf
-from golden_names import rename
-from mmnas_hf.configuration_mmnas import MMnasConfig
+from golden_names import golden_config, rename
 from mmnas_hf.errors import InputError
 from mmnas_hf.genotype import LETTERS, Genotype, SearchSpace
 from mmnas_hf.modeling_mmnas import MMnasModel, Node
@@ -73,17 +72,7 @@ def load_golden(path, attention):
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         sizes = json.loads(file.metadata()["config"])
-    config = MMnasConfig(
-        vocab_size=sizes["vocab_size"],
-        word_size=sizes["word_embed_size"],
-        region_size=sizes["region_feature_size"],
-        hidden_size=sizes["hidden_size"],
-        relation_size=sizes["relation_size"],
-        pooler_size=sizes["attention_pool_mlp_size"],
-        dropout=0,
-        genotype=Genotype(tuple(sizes["encoder"]), tuple(sizes["decoder"])),
-        num_labels=sizes["num_answers"],
-    )
+    config = golden_config(sizes, genotype=Genotype(tuple(sizes["encoder"]), tuple(sizes["decoder"])))
     config._attn_implementation = attention
     weights = {
         rename(name.removeprefix("weights."), config.space): tensor

@@ -10,8 +10,7 @@ import torch
 from safetensors import safe_open
 from transformers import TrainerCallback
 
-from golden_names import rename
-from mmnas_hf.configuration_mmnas import MMnasConfig
+from golden_names import golden_config, rename
 from mmnas_hf.errors import InputError
 from mmnas_hf.genotype import Genotype, SearchSpace
 from mmnas_hf.modeling_mmnas import MMnasForVisualQuestionAnswering
@@ -86,17 +85,7 @@ def repeated(request, recorded):
 
 
 def golden_supernet(tensors, sizes, space):
-    config = MMnasConfig(
-        vocab_size=sizes["vocab_size"],
-        word_size=sizes["word_embed_size"],
-        region_size=sizes["region_feature_size"],
-        hidden_size=sizes["hidden_size"],
-        relation_size=sizes["relation_size"],
-        pooler_size=sizes["attention_pool_mlp_size"],
-        dropout=0,
-        search_space=space,
-        num_labels=sizes["num_answers"],
-    )
+    config = golden_config(sizes, search_space=space)
     model = MMnasForVisualQuestionAnswering(config)
     weights = {name.removeprefix("weights."): value for name, value in tensors.items() if name.startswith("weights.")}
     # The original also embeds relations between words, and uses them nowhere.

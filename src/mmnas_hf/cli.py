@@ -21,7 +21,7 @@ from . import __version__
 from .configuration_mmnas import MMnasConfig
 from .corpus import Corpus
 from .data import DATASETS, find_source, keep_groups
-from .errors import InputError
+from .errors import InputError, first_line
 from .genotype import DECODER_CANDIDATES, DECODER_NODES, ENCODER_CANDIDATES, ENCODER_NODES, SearchSpace
 from .modeling_mmnas import MMnasForTask
 from .operations import OPERATIONS
@@ -169,10 +169,6 @@ def load_tokenizer(source: str | None) -> PreTrainedTokenizerFast | None:
         return MMnasProcessor.from_pretrained(source).tokenizer
     except (OSError, ValueError) as error:
         raise InputError(f"no processor at {source!r}: {first_line(error)}") from None
-
-
-def first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def start_words(model: MMnasForTask, corpus: Corpus, path: str | None, seed: int) -> None:

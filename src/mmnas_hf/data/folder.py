@@ -6,7 +6,7 @@ from pathlib import Path
 from datasets import Dataset, are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from datasets.utils import logging
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 from .table import ImageTextData
 
 IMAGES_FILE = "images.parquet"
@@ -32,8 +32,7 @@ def read(reader: Callable[[str], Dataset], path: Path) -> Dataset:
     try:
         return reader(str(path))
     except Exception as error:  # pyarrow's and datasets' own reading errors share no base class
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"{path} cannot be read: {reason}") from error
+        raise InputError(f"{path} cannot be read: {first_line(error)}") from error
     finally:
         logging.set_verbosity(level)
         if not hidden:
