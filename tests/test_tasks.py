@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 
 from mmnas_hf.boxes import encode_deltas
 from mmnas_hf.configuration_mmnas import MMnasConfig
 from mmnas_hf.errors import InputError
 from mmnas_hf.tasks import TASKS, get_task
-from mmnas_hf.tasks.itm import AllPairs, ContrastedRows
+from mmnas_hf.tasks.itm import image_folds
+from mmnas_hf.tasks.negatives import ContrastedRows
 from mmnas_hf.tasks.task import mean_scores
 from tiny import SIZES, tiny_corpus
 
@@ -54,7 +56,7 @@ def test_a_tasks_loss_takes_its_labels(task, corpora):
 @every_task
 def test_perfect_predictions_score_one(task, corpora):
     corpus = corpora[task]
-    rows = corpus.task.evaluation_rows(corpus.rows("test"))
+    rows = corpus.rows("test")
     config = config_of(corpus)
     scores = corpus.task.evaluate(PERFECT[task](rows, corpus, config), rows, corpus.store, config)
     assert scores[corpus.task.metric] == 1.0
@@ -63,45 +65,48 @@ def test_perfect_predictions_score_one(task, corpora):
 @every_task
 def test_wrong_predictions_score_less(task, corpora):
     corpus = corpora[task]
-    rows = corpus.task.evaluation_rows(corpus.rows("test"))
+    rows = corpus.rows("test")
     config = config_of(corpus)
     predictions = PERFECT[task](rows, corpus, config)
-    wrong = tuple(-part for part in predictions) if isinstance(predictions, tuple) else -predictions
-    assert corpus.task.evaluate(wrong, rows, corpus.store, config)[corpus.task.metric] < 0.5
+    assert corpus.task.evaluate(WRONG[task](predictions), rows, corpus.store, config)[corpus.task.metric] < 0.5
 
 
 def perfect_answers(rows, corpus, config):
-    answers = np.full((len(rows), config.num_labels), -1.0)
-    for row, text in enumerate(rows):
-        answers[row, config.label2id[text["multiple_choice_answer"]]] = 1.0
-    return answers
+    return np.array([config.label2id[answer] for answer in rows["multiple_choice_answer"]])
 
 
 def perfect_boxes(rows, corpus, config):
-    """Scores and deltas that move an arbitrary region onto the target; padding is marked as Trainer marks it."""
-    scores, deltas = np.full((len(rows), 9), -100.0), np.full((len(rows), 9, 4), -100.0)
+    """An arbitrary region of each image, and the deltas that move it onto the target."""
+    best, deltas = [], []
     for row, text in enumerate(rows):
         boxes = torch.tensor(corpus.store[[text["image_id"]]].boxes[0])
-        scores[row, : len(boxes)] = -200.0
-        scores[row, row % len(boxes)] = -150.0
-        deltas[row, : len(boxes)] = encode_deltas(boxes, torch.tensor(text["box"])).numpy()
-    return scores, deltas
+        best.append(row % len(boxes))
+        deltas.append(encode_deltas(boxes[best[-1]], torch.tensor(text["box"])).numpy())
+    return np.array(best), np.array(deltas)
 
 
 def perfect_matches(rows, corpus, config):
-    return np.array([[1.0 if rows[index]["matches"] else -1.0] for index in range(len(rows))])
+    image_ids = np.array(rows["image_id"])
+    images = list(dict.fromkeys(image_ids))
+    return [np.array([[1.0 if image == own else -1.0 for own in image_ids] for image in images])]
 
 
 PERFECT = {"vqa": perfect_answers, "vgd": perfect_boxes, "itm": perfect_matches}
+WRONG = {
+    "vqa": lambda answers: 1 - answers,
+    "vgd": lambda predictions: (predictions[0], -predictions[1] - 3),
+    "itm": lambda folds: [-matrix for matrix in folds],
+}
 
 
 # Groups of scores
 
 
 def test_scores_are_told_apart_by_group():
-    rows = [{"group": "near"}, {"group": "far"}, {"group": "near"}, {}]
-    scores = mean_scores("accuracy", [1.0, 0.0, 0.0, 1.0], rows)
-    assert scores == {"accuracy": 0.5, "accuracy/far": 0.0, "accuracy/near": 0.5}
+    rows = Dataset.from_dict({"group": ["near", "far", "near", "far"], "answer_type": ["a", "a", "a", "b"]})
+    scores = mean_scores("accuracy", np.array([1.0, 0.0, 0.0, 1.0]), rows)
+    groups = {"accuracy/far": 0.5, "accuracy/near": 0.5, "accuracy/a": pytest.approx(1 / 3), "accuracy/b": 1.0}
+    assert scores == {"accuracy": 0.5, **groups}
 
 
 # Questions
@@ -109,7 +114,7 @@ def test_scores_are_told_apart_by_group():
 
 def test_answers_that_occur_more_than_eight_times_are_the_vocabulary():
     counts = {"yes": 9, "no": 8, "Two": 5, "2": 4}
-    rows = [{"multiple_choice_answer": answer} for answer, count in counts.items() for _ in range(count)]
+    rows = Dataset.from_dict({"multiple_choice_answer": [a for a, count in counts.items() for _ in range(count)]})
     assert TASKS["vqa"].model_settings(rows)["id2label"] == {0: "yes", 1: "2"}
 
 
@@ -120,12 +125,12 @@ def test_the_vocabulary_reads_both_ways(corpora):
 
 def test_answers_that_are_all_rare_raise():
     with pytest.raises(InputError, match="1 questions have no answer that occurs more than 8 times"):
-        TASKS["vqa"].model_settings([{"multiple_choice_answer": "yes"}])
+        TASKS["vqa"].model_settings(Dataset.from_dict({"multiple_choice_answer": ["yes"]}))
 
 
 def test_the_answer_vocabulary_knows_nothing_of_the_test_texts():
     corpus = tiny_corpus("vqa")
-    corpus.splits["test"] = [row | {"multiple_choice_answer": "purple"} for row in corpus.rows("test")]
+    corpus.splits["test"] = corpus.rows("test").map(lambda row: row | {"multiple_choice_answer": "purple"})
     assert "purple" not in corpus.settings()["label2id"]
 
 
@@ -141,15 +146,16 @@ def test_labels_are_soft_targets():
 
 
 def test_grounding_labels_are_the_boxes(corpora):
-    rows = corpora["vgd"].rows("test")[:3]
+    rows = corpora["vgd"].rows("test").to_list()[:3]
     assert TASKS["vgd"].labels(rows, None).tolist() == [row["box"] for row in rows]
 
 
 def test_predicted_boxes_are_clipped_to_the_image(corpora):
     corpus = corpora["vgd"]
-    rows = corpus.rows("test")[:1]
-    scores, deltas = np.zeros((1, 5)), np.full((1, 5, 4), [1e4, 1e4, 0.0, 0.0])
-    assert corpus.task.decode((scores, deltas), rows, corpus.store).tolist() == [[199.0, 99.0, 199.0, 99.0]]
+    rows = corpus.rows("test").select([0])
+    assert corpus.task.decode((np.array([0]), np.array([[1e4, 1e4, 0.0, 0.0]])), rows, corpus.store).tolist() == [
+        [199.0, 99.0, 199.0, 99.0]
+    ]
 
 
 # Matching
@@ -158,7 +164,9 @@ def test_predicted_boxes_are_clipped_to_the_image(corpora):
 @pytest.fixture
 def pairs():
     """Captions of four images, three of them about the first."""
-    return [{"image_id": image, "caption": f"caption {number}"} for number, image in enumerate("aaabcd")]
+    return Dataset.from_list(
+        [{"image_id": image, "caption": f"caption {number}"} for number, image in enumerate("aaabcd")]
+    )
 
 
 def test_a_batch_has_every_pair_first_and_right(pairs):
@@ -186,24 +194,35 @@ def test_a_batch_about_one_image_has_no_wrong_pair(pairs):
     assert [row["matches"] for row in ContrastedRows(pairs).__getitems__([0, 1, 2])] == [True] * 3
 
 
-def test_every_image_meets_every_caption_image_by_image(pairs):
-    every = AllPairs(pairs)
-    met = [(every[index]["image_id"], every[index]["caption"]) for index in range(len(every))]
-    assert met == [(image, pair["caption"]) for image in "abcd" for pair in pairs]
-
-
-def test_of_all_pairs_those_match_that_were_given(pairs):
-    every = AllPairs(pairs)
-    matching = [every[index] for index in range(len(every)) if every[index]["matches"]]
-    assert [(row["image_id"], row["caption"]) for row in matching] == [
-        (pair["image_id"], pair["caption"]) for pair in pairs
+def test_folds_are_equal_parts_of_the_images_in_order(pairs):
+    folds = image_folds(np.array(pairs["image_id"]), 2)
+    assert [(images.tolist(), texts.tolist()) for images, texts in folds] == [
+        (["a", "b"], [0, 1, 2, 3]),
+        (["c", "d"], [4, 5]),
     ]
+
+
+def test_more_folds_than_images_raise(pairs):
+    with pytest.raises(InputError, match="5 folds of 4 images"):
+        image_folds(np.array(pairs["image_id"]), 5)
+
+
+def test_the_scores_of_folds_are_their_mean(corpora):
+    corpus = corpora["itm"]
+    rows = corpus.rows("test")
+    matrices = [np.random.default_rng(seed).normal(size=(5, 10)) for seed in (0, 1)]
+    whole = corpus.task.evaluate(matrices, rows, corpus.store, None)
+    halves = [rows.select(range(start, start + 10)) for start in (0, 10)]
+    parts = [
+        corpus.task.evaluate([matrix], half, corpus.store, None) for matrix, half in zip(matrices, halves, strict=True)
+    ]
+    assert whole == pytest.approx({name: (parts[0][name] + parts[1][name]) / 2 for name in whole})
 
 
 def test_mean_recall_is_the_mean_of_all_recalls(corpora):
     corpus = corpora["itm"]
-    rows = corpus.task.evaluation_rows(corpus.rows("test"))
-    scores = corpus.task.evaluate(np.random.default_rng(0).normal(size=(len(rows), 1)), rows, corpus.store, None)
+    rows = corpus.rows("test")
+    scores = corpus.task.evaluate([np.random.default_rng(0).normal(size=(10, 20))], rows, corpus.store, None)
     recalls = {name: value for name, value in scores.items() if "@" in name}
     assert len(recalls) == 6
     assert scores["mean_recall"] == pytest.approx(sum(recalls.values()) / 6)

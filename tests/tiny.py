@@ -18,7 +18,7 @@ from mmnas_hf.operations import OPERATIONS
 from mmnas_hf.search.proxyless import ProxylessStrategy
 from mmnas_hf.search.trainer import SearchArguments, SearchTrainer
 from mmnas_hf.tasks import TASKS
-from mmnas_hf.training import build_model, trainer_inputs
+from mmnas_hf.training import build_model
 
 COLOURS = ("red", "green", "blue", "black")
 FEATURE_SIZE = 8
@@ -148,10 +148,5 @@ def search_trainer(corpus: Corpus, args: SearchArguments, space: SearchSpace = S
     config = MMnasConfig(**corpus.settings(), **SIZES, dropout=dropout, search_space=space)
     strategy = ProxylessStrategy(space, args.gates, args.architecture_learning_rate, args.prior, args.seed)
     split = corpus.search_split(args.seed)
-    return SearchTrainer(
-        model=build_model(corpus, config, args.seed),
-        args=args,
-        strategy=strategy,
-        architecture_dataset=corpus.task.training_rows(split.architecture),
-        **trainer_inputs(corpus, config, split.weights, corpus.rows("validation")),
-    )
+    model, scored = build_model(corpus, config, args.seed), corpus.rows("validation")
+    return SearchTrainer(model, args, strategy, corpus, split.weights, split.architecture, scored)

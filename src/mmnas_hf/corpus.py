@@ -1,16 +1,21 @@
 """A data set seen by one task: its rows, its processor, and batches that a model takes."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import copy
 from typing import NamedTuple
 
+import numpy as np
+import pyarrow.compute as pc
+from datasets import concatenate_datasets
 from transformers import BatchFeature, PreTrainedTokenizerFast
 
+from .cache import cached_json, fingerprint
 from .configuration_mmnas import MMnasConfig
-from .data.table import ImageTextData, RegionStore
+from .data.store import RegionStore
+from .data.table import ImageTextData, column_of, keep_rows
 from .errors import InputError
-from .processing_mmnas import MMnasProcessor, build_tokenizer
+from .processing_mmnas import MMnasProcessor, build_tokenizer, find_words
 from .tasks import Row, Rows, Task
 
 # Fewer training texts than this leave an architecture step nothing to learn from.
@@ -33,6 +38,8 @@ class Collator:
             region_boxes=regions.boxes,
             image_sizes=regions.image_sizes,
         )
+        if any(rows[0].get(name) is None for name in self.task.target_columns):  # texts of a test set without answers
+            return batch
         return BatchFeature({**batch, "labels": self.task.labels(rows, self.config)}, tensor_type="pt")
 
 
@@ -44,15 +51,29 @@ class SearchSplit(NamedTuple):
 
 
 class Corpus:
-    """One task's view of a data set."""
+    """One task's view of a data set.
 
-    def __init__(self, task: Task, data: ImageTextData, tokenizer: PreTrainedTokenizerFast | None = None):
+    `roles` names the splits that are trained on, watched in training and scored at the end, and those whose labels make
+    the answer vocabulary: `train`, `validation`, `test`, `labels`; several splits are joined by `+`.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        data: ImageTextData,
+        tokenizer: PreTrainedTokenizerFast | None = None,
+        roles: Mapping[str, str] | None = None,
+    ):
         self.task = task
         self.store = RegionStore(data.images)
-        self.splits: dict[str, Rows] = {name: texts.to_list() for name, texts in data.texts.items()}
+        self.splits: dict[str, Rows] = dict(data.texts)
+        self.roles = {
+            "labels": "+".join(name for name in ("train", "validation") if name in self.splits),
+            **(roles or {}),
+        }
         for name, rows in self.splits.items():
             self.check(name, rows)
-        tokenizer = tokenizer or build_tokenizer(self.texts(), task.max_words)
+        tokenizer = tokenizer or build_tokenizer(self.vocabulary(), task.max_words)
         self.processor = MMnasProcessor(tokenizer)
 
     def blind(self) -> "Corpus":
@@ -62,36 +83,44 @@ class Corpus:
         return blind
 
     def check(self, split: str, rows: Rows) -> None:
-        """Raise `InputError` unless every text has what the task reads and an image in the table."""
-        if not rows:
+        """Raise `InputError` unless the split has texts, all with an image of the table."""
+        if not len(rows):
             raise InputError(f"split {split!r} has no texts")
-        for row in rows:
-            if missing := [name for name in ("image_id", *self.task.columns) if row.get(name) is None]:
-                raise InputError(f"a text of split {split!r} lacks {', '.join(missing)}: {row}")
-        self.store.rows_of(row["image_id"] for row in rows)
+        check_columns(split, rows, ("image_id", self.task.text_column))
+        self.store.rows_of(np.unique(column_of(rows, "image_id").astype(str)).tolist())
 
-    def texts(self) -> Iterable[str]:
-        return (row[self.task.text_column] for rows in self.splits.values() for row in rows)
+    def vocabulary(self) -> list[str]:
+        """The words of all splits' texts by first appearance; kept between runs, since there may be a million texts."""
+        texts = [text for rows in self.splits.values() for text in column_of(rows, self.task.text_column)]
+        return cached_json("vocabulary", fingerprint("\n".join(texts)), lambda: find_words(texts))
 
-    def rows(self, split: str, images: int | None = None) -> Rows:
-        """The rows of a split, or only those about its first so many images."""
-        if split not in self.splits:
-            raise InputError(f"no split {split!r}; this data set has: {', '.join(self.splits)}")
-        rows = self.splits[split]
-        if images is None:
-            return rows
-        kept = set(list(dict.fromkeys(row["image_id"] for row in rows))[:images])
-        return [row for row in rows if row["image_id"] in kept]
+    def has(self, role: str) -> bool:
+        return all(name in self.splits for name in self.roles.get(role, role).split("+"))
+
+    def rows(self, role: str, images: int | None = None, labelled: bool = True) -> Rows:
+        """The rows of a role, split or union of splits, or only those about its first so many images.
+
+        Raises `InputError` for an unknown split and, unless `labelled` is false, for one without the task's targets.
+        """
+        names = self.roles.get(role, role).split("+")
+        if unknown := [name for name in names if name not in self.splits]:
+            raise InputError(
+                f"no split {unknown[0]!r}; this data set has: {', '.join(self.splits)}; "
+                "choose with --train_split, --validation_split and --test_split"
+            )
+        for name in names:
+            if labelled:
+                check_columns(name, self.splits[name], self.task.target_columns)
+        rows = concatenate_datasets([self.splits[name] for name in names])
+        return rows if images is None else keep_rows(rows, "image_id", ordered_images(rows)[:images])
 
     def search_split(self, seed: int) -> SearchSplit:
         """Cut the training rows 80 : 20, by image, so that architecture steps see images that weight steps did not."""
         rows = self.rows("train")
-        images = list(dict.fromkeys(row["image_id"] for row in rows))
+        images = ordered_images(rows)
         random.Random(seed).shuffle(images)
-        weights = set(images[: int(len(images) * WEIGHT_SHARE)])
-        split = SearchSplit(
-            [row for row in rows if row["image_id"] in weights], [row for row in rows if row["image_id"] not in weights]
-        )
+        cut = int(len(images) * WEIGHT_SHARE)
+        split = SearchSplit(keep_rows(rows, "image_id", images[:cut]), keep_rows(rows, "image_id", images[cut:]))
         if min(map(len, split)) < SMALLEST_SPLIT:
             raise InputError(
                 f"{len(rows)} training texts about {len(images)} images are too few to split for a search; "
@@ -105,7 +134,7 @@ class Corpus:
             "vocab_size": len(self.processor.tokenizer),
             "pad_token_id": self.processor.tokenizer.pad_token_id,
             "region_size": self.store.feature_size,
-            **self.task.model_settings([row for name in ("train", "validation") for row in self.splits.get(name, [])]),
+            **self.task.model_settings(self.rows("labels")),
         }
 
     def collator(self, config: MMnasConfig) -> Collator:
@@ -114,3 +143,19 @@ class Corpus:
                 f"the model reads region features of width {config.region_size}, the data has {self.store.feature_size}"
             )
         return Collator(self.task, self.store, self.processor, config)
+
+
+def check_columns(split: str, rows: Rows, names: Iterable[str]) -> None:
+    """Raise `InputError` unless every row of a split has a value in these columns."""
+    if missing := [name for name in names if name not in rows.column_names]:
+        raise InputError(f"split {split!r} lacks column {missing[0]!r}; it has: {', '.join(rows.column_names)}")
+    for name in names:
+        column = rows.select_columns([name]).with_format("arrow")[:][name]
+        if column.null_count:
+            row = pc.index(pc.is_null(column), True).as_py()
+            raise InputError(f"{column.null_count} texts of split {split!r} have no {name}, the first is row {row}")
+
+
+def ordered_images(rows: Rows) -> list[str]:
+    """The images of some rows, by first appearance."""
+    return list(dict.fromkeys(column_of(rows, "image_id")))

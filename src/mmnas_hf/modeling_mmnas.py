@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,21 @@ Path = Sequence[Gate]  # one gate a node, encoder first
 POSITIVE_OVERLAP = 0.5  # of a region that counts as showing the target
 BOX_LOSS_WEIGHT = 0.5
 MATCH_WEIGHT = 2.0  # a matching pair meets one wrong caption and one wrong image
+
+
+class TextStates(NamedTuple):
+    """Encoded words [texts, words, hidden] and which of them are no padding [texts, words]."""
+
+    words: Tensor
+    mask: Tensor
+
+
+class ImageStates(NamedTuple):
+    """Regions before the text comes in [images, regions, hidden], which are no padding, and their relations."""
+
+    regions: Tensor
+    mask: Tensor
+    relations: Mapping[str, Tensor]  # by geometry, [images, regions, regions, relation_size]
 
 
 @dataclass
@@ -82,21 +97,29 @@ class Backbone(nn.Module):
         self.encoder = nn.ModuleList(Node(names, config) for names in space.encoder)
         self.decoder = nn.ModuleList(Node(names, config) for names in space.decoder)
 
-    def forward(
-        self,
-        words: Tensor,
-        regions: Tensor,
-        mask: Tensor,
-        region_mask: Tensor,
-        relations: dict[str, Tensor],
-        path: Path,
-    ) -> tuple[Tensor, Tensor]:
-        gates = iter(path)
-        for node in self.encoder:
-            words = node(words, Context(mask), next(gates))
-        for node in self.decoder:
-            regions = node(regions, Context(region_mask, words, mask, relations), next(gates))
-        return words, regions
+    def encode(self, words: Tensor, context: Context, path: Path) -> Tensor:
+        return run_chain(self.encoder, words, context, path[: len(self.encoder)])
+
+    def look(self, regions: Tensor, context: Context, path: Path) -> Tensor:
+        """The nodes over regions up to the first that needs the text."""
+        count = self.textless(path)
+        return run_chain(self.decoder[:count], regions, context, path[len(self.encoder) :][:count])
+
+    def join(self, regions: Tensor, context: Context, path: Path) -> Tensor:
+        """The nodes over regions from the first that needs the text on."""
+        count = self.textless(path)
+        return run_chain(self.decoder[count:], regions, context, path[len(self.encoder) :][count:])
+
+    def textless(self, path: Path) -> int:
+        """How many nodes over regions come before the first that needs the text."""
+        reads = [any(OPERATIONS[name].reads_text for name in gate) for gate in path[len(self.encoder) :]]
+        return [*reads, True].index(True)
+
+
+def run_chain(nodes: Iterable[Node], x: Tensor, context: Context, path: Path) -> Tensor:
+    for node, gate in zip(nodes, path, strict=True):
+        x = node(x, context, gate)
+    return x
 
 
 class AttentionPooler(nn.Module):
@@ -225,22 +248,51 @@ class MMnasModel(MMnasPreTrainedModel):
         `region_boxes` [batch, regions, 4] in pixels, xyxy; `region_mask` [batch, regions], true on regions;
         `image_sizes` [batch, 2] (height, width), only read with `config.box_feature`; `path` has one gate a node.
         """
+        texts = self.encode_text(input_ids, attention_mask, path)
+        images = self.encode_image(region_features, region_boxes, region_mask, image_sizes, path)
+        return self.join(texts, images, path=path)
+
+    def encode_text(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, path: Path | None = None
+    ) -> TextStates:
+        """All that is computed from texts alone; inputs as in `forward`."""
+        mask = all_valid(input_ids) if attention_mask is None else attention_mask.bool()
+        words, _ = self.lstm(self.words(input_ids))
+        context = Context(additive_mask(mask, words))
+        return TextStates(self.backbone.encode(words, context, self.checked(path)), mask)
+
+    def encode_image(
+        self,
+        region_features: Tensor,
+        region_boxes: Tensor | None = None,
+        region_mask: Tensor | None = None,
+        image_sizes: Tensor | None = None,
+        path: Path | None = None,
+    ) -> ImageStates:
+        """All that is computed from images alone; inputs as in `forward`."""
+        path = self.checked(path)
+        mask = all_valid(region_features[..., 0]) if region_mask is None else region_mask.bool()
+        regions = self.regions(self.describe_regions(region_features, region_boxes, image_sizes))
+        relations = self.embed_relations(region_boxes, mask, path)
+        context = Context(additive_mask(mask, regions), relations=relations)
+        return ImageStates(self.backbone.look(regions, context, path), mask, relations)
+
+    def join(
+        self, texts: TextStates, images: ImageStates, image: Tensor | None = None, path: Path | None = None
+    ) -> MMnasModelOutput:
+        """What is computed from both; `image` is the position of each text's image [texts], where some share one."""
+        regions, mask = (x if image is None else x[image] for x in (images.regions, images.mask))
+        context = Context(
+            additive_mask(mask, regions), texts.words, additive_mask(texts.mask, regions), images.relations, image
+        )
+        regions = self.backbone.join(regions, context, self.checked(path))
+        return MMnasModelOutput(word_states=texts.words, region_states=regions)
+
+    def checked(self, path: Path | None) -> Path:
         path = self.only_path() if path is None else path
         if len(path) != len(self.config.space.nodes):
             raise InputError(f"a path of {len(path)} gates; this model has {len(self.config.space.nodes)} nodes")
-        attention_mask = all_valid(input_ids) if attention_mask is None else attention_mask.bool()
-        region_mask = all_valid(region_features[..., 0]) if region_mask is None else region_mask.bool()
-        words, _ = self.lstm(self.words(input_ids))
-        regions = self.regions(self.describe_regions(region_features, region_boxes, image_sizes))
-        words, regions = self.backbone(
-            words,
-            regions,
-            additive_mask(attention_mask, words),
-            additive_mask(region_mask, regions),
-            self.embed_relations(region_boxes, region_mask, path),
-            path,
-        )
-        return MMnasModelOutput(word_states=words, region_states=regions)
+        return path
 
     def only_path(self) -> Path:
         space = self.config.space
@@ -307,15 +359,19 @@ class MMnasForTask(MMnasPreTrainedModel):
         path: Path | None = None,
     ) -> MMnasOutput:
         """Score a batch; with `labels` also its loss. Inputs as in `MMnasModel`, labels as each task's class says."""
-        attention_mask = all_valid(input_ids) if attention_mask is None else attention_mask.bool()
-        region_mask = all_valid(region_features[..., 0]) if region_mask is None else region_mask.bool()
-        states = self.mmnas(
-            input_ids, region_features, attention_mask, region_boxes, region_mask, image_sizes=image_sizes, path=path
-        )
-        output = self.head(states, attention_mask, region_mask)
+        texts = self.mmnas.encode_text(input_ids, attention_mask, path)
+        images = self.mmnas.encode_image(region_features, region_boxes, region_mask, image_sizes, path)
+        output = self.score(texts, images, path=path)
         if labels is not None:
-            output.loss = self.compute_loss(output, labels, region_boxes, region_mask)
+            output.loss = self.compute_loss(output, labels, region_boxes, images.mask)
         return output
+
+    def score(
+        self, texts: TextStates, images: ImageStates, image: Tensor | None = None, path: Path | None = None
+    ) -> MMnasOutput:
+        """Score texts and images that are already encoded; `image` as in `MMnasModel.join`."""
+        states = self.mmnas.join(texts, images, image, path)
+        return self.head(states, texts.mask, images.mask if image is None else images.mask[image])
 
 
 class MMnasForVisualQuestionAnswering(MMnasForTask):

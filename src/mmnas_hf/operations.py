@@ -33,19 +33,26 @@ class Context(NamedTuple):
     """What an operation may look at besides its input.
 
     `mask` and `memory_mask` are added to attention scores: [batch, 1, 1, keys], zero or very negative on padding.
-    `relations` holds embedded region pairs by geometry: [batch, regions, regions, relation_size].
+    `relations` holds embedded region pairs by geometry: [images, regions, regions, relation_size]; `image` is the
+    position of each row's image in it, where rows share images: [batch].
     """
 
     mask: Tensor
     memory: Tensor | None = None
     memory_mask: Tensor | None = None
     relations: Mapping[str, Tensor] | None = None
+    image: Tensor | None = None
+
+    def spread(self, x: Tensor) -> Tensor:
+        """What was computed for each image, for each row."""
+        return x if self.image is None else x[self.image]
 
 
 class Operation(nn.Module):
     """Base of all candidates: built from the config, called with states [batch, positions, hidden] and a context."""
 
     geometry: str | None = None  # the pair description it reads from `context.relations`, if any
+    reads_text = False  # whether it looks at `context.memory`; regions' nodes before the first that does need no text
 
     def __init__(self, config: MMnasConfig):
         super().__init__()
@@ -160,9 +167,9 @@ class RelationSelfAttention(Operation):
         self.relation = nn.Linear(config.relation_size, config.hidden_size // HEAD_SIZE)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        weights = F.relu(self.relation(context.relations[self.geometry]))  # [batch, regions, regions, heads]
+        weights = F.relu(self.relation(context.relations[self.geometry]))  # [images, regions, regions, heads]
         bias = weights.permute(0, 3, 1, 2).clamp(min=MINIMAL_RELATION).log()
-        return self.attention(x, x, bias + context.mask)
+        return self.attention(x, x, context.spread(bias) + context.mask)
 
 
 @operation("signed_rel_self_att_64")
@@ -175,6 +182,8 @@ class SignedRelationSelfAttention(RelationSelfAttention):
 @operation("guided_att_64")
 class GuidedAttention(Operation):
     """Attention from regions to the encoded words."""
+
+    reads_text = True
 
     def __init__(self, config: MMnasConfig):
         super().__init__(config)

@@ -25,15 +25,17 @@ def normalizer() -> normalizers.Normalizer:
     )
 
 
-def build_tokenizer(texts: Iterable[str], max_words: int = MAX_WORDS) -> PreTrainedTokenizerFast:
-    """A word-level tokenizer: PAD 0, UNK 1, CLS 2, then the texts' words by first appearance."""
+def find_words(texts: Iterable[str]) -> list[str]:
+    """The texts' words by first appearance."""
     clean, split = normalizer(), pre_tokenizers.WhitespaceSplit()
-    vocabulary = {PAD: 0, UNK: 1, CLS: 2}
-    for text in texts:
-        for word, _ in split.pre_tokenize_str(clean.normalize_str(text)):
-            vocabulary.setdefault(word, len(vocabulary))
+    return list(dict.fromkeys(word for text in texts for word, _ in split.pre_tokenize_str(clean.normalize_str(text))))
+
+
+def build_tokenizer(words: Iterable[str], max_words: int = MAX_WORDS) -> PreTrainedTokenizerFast:
+    """A word-level tokenizer: PAD 0, UNK 1, CLS 2, then these words."""
+    vocabulary = {word: index for index, word in enumerate(dict.fromkeys((PAD, UNK, CLS, *words)))}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=UNK))
-    tokenizer.normalizer, tokenizer.pre_tokenizer = clean, split
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer(), pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
@@ -68,7 +70,20 @@ class MMnasProcessor(ProcessorMixin):
         if len(texts) != len(region_features):
             raise InputError(f"{len(texts)} texts but regions of {len(region_features)} images; give one image a text")
         words = self.tokenizer(texts, padding=True, truncation=True, return_token_type_ids=False)
-        data = {**words, **pad_regions(region_features, region_boxes)}
+        return BatchFeature(
+            {**words, **self.process_regions(region_features, region_boxes, image_sizes, None)},
+            tensor_type=return_tensors,
+        )
+
+    def process_regions(
+        self,
+        region_features: Sequence[np.ndarray],
+        region_boxes: Sequence[np.ndarray] | None = None,
+        image_sizes: Sequence[tuple[int, int]] | None = None,
+        return_tensors: str | None = "pt",
+    ) -> BatchFeature:
+        """Process images without texts; arguments as in `__call__`."""
+        data = pad_regions(region_features, region_boxes)
         if image_sizes is not None:
             data["image_sizes"] = np.asarray(image_sizes, dtype=np.int64)
         return BatchFeature(data, tensor_type=return_tensors)

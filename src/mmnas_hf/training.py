@@ -6,17 +6,24 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path as FilePath
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from transformers import EvalPrediction, Trainer, TrainerCallback, TrainingArguments, set_seed
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
-from transformers.trainer_utils import IntervalStrategy
+from transformers.trainer_utils import EvalLoopOutput, IntervalStrategy
 
 from .configuration_mmnas import MMnasConfig
 from .corpus import Corpus
-from .modeling_mmnas import MMnasForTask
-from .tasks import Rows, Task
+from .errors import InputError
+from .matching import GIB, PairScorer
+from .modeling_mmnas import MMnasForTask, Path
+from .tasks import Rows
+from .tasks.negatives import ContrastedRows
 
 
 @dataclass
@@ -45,6 +52,20 @@ class TrainArguments(TrainingArguments):
         metadata={"help": "Epochs, from 0, at whose start the rate is multiplied by decay_factor."},
     )
     decay_factor: float = field(default=0.2, metadata={"help": "What the rate is multiplied by at decay_epochs."})
+    hard_negatives: int = field(
+        default=0,
+        metadata={
+            "help": "Matching: random wrong partners of each image and caption that are scored once an epoch, to train "
+            "on the hardest 5; 0: on random ones."
+        },
+    )
+    hard_negatives_from: int = field(default=0, metadata={"help": "First epoch, from 0, with hard negatives."})
+    folds: int = field(
+        default=1, metadata={"help": "Matching: score so many equal parts of the images apart, and report their mean."}
+    )
+    pair_memory: float = field(
+        default=0.125, metadata={"help": "Matching: GiB for the pairs of image and caption that are scored at a time."}
+    )
 
 
 def staircase(epoch: int, ramp_epochs: int, decay_epochs: list[int], decay_factor: float) -> float:
@@ -53,10 +74,36 @@ def staircase(epoch: int, ramp_epochs: int, decay_epochs: list[int], decay_facto
     return ramp * decay_factor ** sum(epoch >= start for start in decay_epochs)
 
 
-class StaircaseTrainer(Trainer):
-    """A Trainer whose schedule is multiplied by the staircase of its `TrainArguments`."""
+class TaskTrainer(Trainer):
+    """A Trainer for one task's corpus: with the staircase of its `TrainArguments`, the task's scores, and negatives.
+
+    `rows` are trained on and `scored` are evaluated; either may be left out.
+    """
 
     args: TrainArguments
+    state_file = "training_state.pt"
+
+    def __init__(
+        self,
+        model: MMnasForTask,
+        args: TrainArguments,
+        corpus: Corpus,
+        rows: Rows | None = None,
+        scored: Rows | None = None,
+        callbacks: Sequence[TrainerCallback] = (),
+    ):
+        self.task, self.corpus = corpus.task, corpus
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=corpus.collator(model.config),
+            train_dataset=None if rows is None else corpus.task.training_rows(rows),
+            eval_dataset=scored,
+            processing_class=corpus.processor,
+            callbacks=list(callbacks),
+        )
+        if args.hard_negatives and rows is not None:
+            self.add_callback(RefreshNegatives(self))
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
@@ -78,41 +125,104 @@ class StaircaseTrainer(Trainer):
         batch = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
         return max(1, math.ceil(len(self.train_dataset) / batch))
 
+    @property
+    def evaluation_path(self) -> Path | None:
+        """Which network of a supernet is evaluated."""
+        return None
 
-def score(prediction: EvalPrediction, task: Task, rows: Rows, corpus: Corpus, config: MMnasConfig) -> dict[str, float]:
-    return task.evaluate(prediction.predictions, rows, corpus.store, config)
+    @property
+    def hides_progress(self) -> bool:
+        return self.args.disable_tqdm or not self.is_world_process_zero()
+
+    def pair_scorer(self) -> PairScorer:
+        """What scores pairs of images and texts with the current network."""
+        model = self.accelerator.unwrap_model(self.model)
+        memory = round(self.args.pair_memory * GIB)
+        place = (self.corpus.processor, self.corpus.store, self.accelerator, self.evaluation_path)
+        return PairScorer(model.to(self.args.device), *place, pair_memory=memory)
+
+    @property
+    def contrasted(self) -> list[ContrastedRows]:
+        """The rows whose negatives are refreshed."""
+        return [self.train_dataset] if isinstance(self.train_dataset, ContrastedRows) else []
+
+    def refresh_negatives(self, epoch: int) -> None:
+        """Look for hard negatives, unless those of this epoch came back with a checkpoint from its middle."""
+        scorer = self.pair_scorer()
+        with tqdm(desc="Looking for hard negatives", unit="pair", leave=False, disable=self.hides_progress) as bar:
+            for rows in self.contrasted:
+                if rows.hard is None or rows.hard.epoch != epoch:
+                    rows.refresh(scorer, self.args.hard_negatives, self.args.seed, epoch, bar.update)
+
+    def prediction_step(self, *args: Any, **kwargs: Any) -> tuple[Tensor | None, Any, Tensor | None]:
+        """Trainer's, with only what the task's score needs: the targets of 200,000 questions alone would be 3 GB."""
+        loss, outputs, _ = super().prediction_step(*args, **kwargs)
+        return loss, self.task.reduce(outputs), None
+
+    def predictions(self, rows: Rows) -> Any:
+        """What the task keeps of the outputs for some rows."""
+        row_by_row = partial(super().evaluation_loop, self.get_eval_dataloader(rows), "Prediction", False)
+        return self.task.predict(row_by_row, self, rows).predictions
+
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        row_by_row = partial(super().evaluation_loop, dataloader, description, False, ignore_keys, metric_key_prefix)
+        output = self.task.predict(row_by_row, self, dataloader.dataset)
+        scores = self.task.evaluate(output.predictions, dataloader.dataset, self.corpus.store, self.model.config)
+        named = {f"{metric_key_prefix}_{name}": value for name, value in scores.items()}
+        return output._replace(metrics={**output.metrics, **named})
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What a checkpoint holds besides Trainer's own state."""
+        return {f"negatives-{number}": rows for number, rows in enumerate(self.contrasted)}
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.args.should_save and self.parts:
+            state = {name: part.state_dict() for name, part in self.parts.items()}
+            torch.save(state, FilePath(output_dir, self.state_file))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None or not self.parts:
+            return
+        state = torch.load(FilePath(checkpoint, self.state_file), map_location="cpu", weights_only=True)
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
 
 
-def trainer_inputs(corpus: Corpus, config: MMnasConfig, train: Rows | None, evaluation: Rows | None) -> dict[str, Any]:
-    """What any Trainer needs to know of the data."""
-    task = corpus.task
-    scored = None if evaluation is None else task.evaluation_rows(evaluation)
-    return {
-        "data_collator": corpus.collator(config),
-        "train_dataset": None if train is None else task.training_rows(train),
-        "eval_dataset": scored,
-        "compute_metrics": partial(score, task=task, rows=scored, corpus=corpus, config=config),
-        "processing_class": corpus.processor,
-    }
+class RefreshNegatives(TrainerCallback):
+    """Looks for hard negatives at the start of an epoch, with the network as it is then."""
+
+    def __init__(self, trainer: TaskTrainer):
+        self.trainer = trainer
+        if not trainer.contrasted:
+            raise InputError(f"hard_negatives {trainer.args.hard_negatives}: task {trainer.task.name} has no negatives")
+
+    def on_epoch_begin(self, args: TrainArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        epoch = int(round(state.epoch, 6))
+        if epoch >= args.hard_negatives_from:
+            self.trainer.refresh_negatives(epoch)
 
 
-def evaluate(model: MMnasForTask, corpus: Corpus, rows: Rows, args: TrainingArguments) -> dict[str, float]:
-    """Scores of a network on some rows, by plain metric names."""
+def predict(model: MMnasForTask, corpus: Corpus, rows: Rows, args: TrainArguments) -> Any:
+    """What the corpus' task keeps of a network's outputs for some rows."""
     with tempfile.TemporaryDirectory() as folder:  # a Trainer makes itself one; nothing stays in it
-        whole_rows = replace(args, remove_unused_columns=False, output_dir=folder)
-        trainer = Trainer(model=model, args=whole_rows, **trainer_inputs(corpus, model.config, None, rows))
+        trainer = TaskTrainer(model, replace(args, output_dir=folder), corpus)
         trainer.remove_callback(PrinterCallback)  # the scores are returned
-        metrics = trainer.evaluate(metric_key_prefix="test")
-    return {name.removeprefix("test_"): value for name, value in metrics.items() if name not in RUNTIME_METRICS}
+        return trainer.predictions(rows)
 
 
-RUNTIME_METRICS = {
-    "test_runtime",
-    "test_samples_per_second",
-    "test_steps_per_second",
-    "test_model_preparation_time",
-    "epoch",
-}
+def evaluate(model: MMnasForTask, corpus: Corpus, rows: Rows, args: TrainArguments) -> dict[str, float]:
+    """Scores of a network on some rows, by plain metric names."""
+    return corpus.task.evaluate(predict(model, corpus, rows, args), rows, corpus.store, model.config)
 
 
 class Trained(NamedTuple):
@@ -143,8 +253,7 @@ def train(
 ) -> Trained:
     """Train a network on `rows`, then score it on `scored`; checkpoints and evaluations follow `args`."""
     start = time.perf_counter()
-    inputs = trainer_inputs(corpus, model.config, rows, scored)
-    trainer = StaircaseTrainer(model=model, args=args, callbacks=list(callbacks), **inputs)
+    trainer = TaskTrainer(model, args, corpus, rows, scored, callbacks)
     if args.logging_strategy == IntervalStrategy.NO:
         trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)

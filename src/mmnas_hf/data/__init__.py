@@ -9,7 +9,8 @@ from ..errors import InputError
 from .folder import load_folder, save_folder
 from .nlvr import load_nlvr
 from .scenes import load_scenes
-from .table import IMAGE_FEATURES, ImageTextData, RegionStore, image_row, keep_groups
+from .store import RegionStore
+from .table import IMAGE_FEATURES, ImageTextData, image_row, keep_groups
 
 Settings = Mapping[str, Any]  # values of script flags
 

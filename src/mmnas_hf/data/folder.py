@@ -1,48 +1,99 @@
-"""One's own data: a folder with `images.parquet` and one `TASK-SPLIT.jsonl` a split."""
+"""A data set as a folder of Arrow files, which `datasets.load_dataset` reads too.
 
-from collections.abc import Callable
+`images/*.arrow` are images with their regions, `TASK/SPLIT.arrow` a task's texts, `README.md` is the data card whose
+header names them, and `dataset.json` tells which splits a run trains on and scores by default.
+"""
+
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from datasets import Dataset, are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-from datasets.utils import logging
+import pyarrow as pa
+from datasets import Dataset, concatenate_datasets
 
 from ..errors import InputError, first_line
+from .store import RegionStore
 from .table import ImageTextData
 
-IMAGES_FILE = "images.parquet"
+IMAGES = "images"
+SETTINGS_FILE = "dataset.json"
+SUFFIX = ".arrow"
+ROWS_A_BATCH = 32  # of an image table; small, so that neither writing nor reading holds much
+TEXTS_A_BATCH = 1000
 
 
 def load_folder(folder: Path, task: str) -> ImageTextData:
-    """Read a folder that `save_folder` wrote, or one with the same files."""
-    if not (folder / IMAGES_FILE).is_file():
-        raise InputError(f"missing file {folder / IMAGES_FILE}; write the folder with mmnas_hf.data.save_folder")
-    files = {path.stem.removeprefix(f"{task}-"): path for path in sorted(folder.glob(f"{task}-*.jsonl"))}
-    if missing := {"train", "test"} - set(files):
-        names = ", ".join(f"{task}-{split}.jsonl" for split in sorted(missing))
-        raise InputError(f"missing in {folder}: {names}; train and test are needed, validation may be added")
-    texts = {split: read(Dataset.from_json, path) for split, path in files.items()}
-    return ImageTextData(read(Dataset.from_parquet, folder / IMAGES_FILE), texts)
+    """Open a folder that `save_folder` or `scripts/build_dataset.py` wrote; its files are memory-mapped."""
+    texts = {path.stem: open_table([path]) for path in sorted((folder / task).glob(f"*{SUFFIX}"))}
+    if not texts:
+        raise InputError(f"no files {folder / task}/*{SUFFIX}: this folder has {tasks_of(folder) or 'no tasks'}")
+    return ImageTextData(load_images(folder), texts)
 
 
-def read(reader: Callable[[str], Dataset], path: Path) -> Dataset:
-    """Read one file in silence; whatever is wrong with it becomes one line."""
-    hidden, level = are_progress_bars_disabled(), logging.get_verbosity()
-    disable_progress_bars()
-    logging.set_verbosity(logging.CRITICAL)
+def load_images(folder: Path) -> Dataset:
+    """The table of images in a folder."""
+    shards = sorted((folder / IMAGES).glob(f"*{SUFFIX}"))
+    if not shards:
+        raise InputError(f"no files {folder / IMAGES}/*{SUFFIX}; write the folder with mmnas_hf.data.save_folder")
+    return open_table(shards)
+
+
+def open_table(paths: list[Path]) -> Dataset:
+    """Several Arrow files of the same columns as one table; whatever is wrong with one of them becomes one line."""
+    return concatenate_datasets([open_file(path) for path in paths])
+
+
+def open_file(path: Path) -> Dataset:
     try:
-        return reader(str(path))
-    except Exception as error:  # pyarrow's and datasets' own reading errors share no base class
+        return Dataset.from_file(str(path))
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {first_line(error)}") from error
-    finally:
-        logging.set_verbosity(level)
-        if not hidden:
-            enable_progress_bars()
+
+
+def tasks_of(folder: Path) -> str:
+    """The folders beside that of the images, as a list for a message."""
+    return ", ".join(sorted({path.parent.name for path in folder.glob(f"*/*{SUFFIX}")} - {IMAGES}))
+
+
+def load_settings(folder: Path) -> dict[str, Any]:
+    """What `dataset.json` says: the name of the data set, its task, and the splits of each role."""
+    path = folder / SETTINGS_FILE
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path} cannot be read: {first_line(error)}") from None
 
 
 def save_folder(data: ImageTextData, folder: str | Path, task: str) -> None:
-    """Write images and one task's texts where `--data FOLDER` finds them."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    data.images.to_parquet(str(folder / IMAGES_FILE))
-    for split, texts in data.texts.items():
-        texts.to_json(str(folder / f"{task}-{split}.jsonl"))
+    """Write images and one task's texts where `--data FOLDER` finds them.
+
+    Raises `InputError` for images that cannot be used, before anything is written.
+    """
+    RegionStore(data.images)
+    write_table(data.images, Path(folder, IMAGES, f"{IMAGES}{SUFFIX}"), ROWS_A_BATCH)
+    save_texts(data.texts, folder, task)
+
+
+def save_texts(texts: Mapping[str, Dataset], folder: str | Path, task: str) -> None:
+    """Write one task's texts; splits that were there before and are not now are removed."""
+    for split, rows in texts.items():
+        write_table(rows, Path(folder, task, f"{split}{SUFFIX}"), TEXTS_A_BATCH)
+    for path in Path(folder, task).glob(f"*{SUFFIX}"):
+        if path.stem not in texts:
+            path.unlink()
+
+
+def write_table(rows: Dataset, path: Path, batch_size: int) -> None:
+    """Write an Arrow stream whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".tmp")
+    try:
+        with pa.OSFile(str(draft), "wb") as file, pa.ipc.new_stream(file, rows.features.arrow_schema) as writer:
+            for batch in rows.with_format("arrow").iter(batch_size):
+                writer.write_table(batch.cast(rows.features.arrow_schema))
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

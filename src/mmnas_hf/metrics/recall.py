@@ -36,8 +36,19 @@ def recall_at_k(scores: ArrayLike, image_of_text: ArrayLike, ks: Sequence[int] =
 
     `scores` is [images, texts], `image_of_text` the index of each text's image [texts]; ties count against the model.
     """
+    return {name: value for name, value in retrieval_scores(scores, image_of_text, ks).items() if "recall@" in name}
+
+
+def retrieval_scores(scores: ArrayLike, image_of_text: ArrayLike, ks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
+    """Recall at k, median and mean rank both ways, and `rsum`, the sum of all recalls; arguments as of `recall_at_k`.
+
+    Recalls are shares in [0, 1], so that `rsum` is at most 6 for three values of k; ranks count from 1.
+    """
     ranks = retrieval_ranks(scores, image_of_text)._asdict()
-    return {f"{way}_recall@{k}": float(np.mean(rank < k)) for way, rank in ranks.items() for k in ks}
+    recalls = {f"{way}_recall@{k}": float(np.mean(rank < k)) for way, rank in ranks.items() for k in ks}
+    medians = {f"{way}_median_rank": float(np.median(rank) + 1) for way, rank in ranks.items()}
+    means = {f"{way}_mean_rank": float(np.mean(rank) + 1) for way, rank in ranks.items()}
+    return {**recalls, "rsum": sum(recalls.values()), **medians, **means}
 
 
 def _check_pairs(scores: np.ndarray, own: np.ndarray) -> None:

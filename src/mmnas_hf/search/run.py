@@ -10,7 +10,6 @@ from ..drawing import draw_genotype, draw_probabilities
 from ..genotype import Genotype
 from ..modeling_mmnas import MMnasForTask
 from ..tasks import Rows
-from ..training import trainer_inputs
 from .proxyless import ProxylessStrategy
 from .strategy import Probabilities, Strategy, mean_entropy
 from .trainer import SearchArguments, SearchTrainer, read_log
@@ -40,13 +39,8 @@ def search(
     """Search on the training rows, scoring the most probable network on `scored` or else on the architecture's rows."""
     start, prior = time.perf_counter(), strategy.probabilities()
     split = corpus.search_split(args.seed)
-    trainer = SearchTrainer(
-        model=supernet,
-        args=args,
-        strategy=strategy,
-        architecture_dataset=corpus.task.training_rows(split.architecture),
-        **trainer_inputs(corpus, supernet.config, split.weights, scored or split.architecture),
-    )
+    scored = split.architecture if scored is None else scored
+    trainer = SearchTrainer(supernet, args, strategy, corpus, split.weights, split.architecture, scored)
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
     if trainer.is_world_process_zero():
         save(trainer)

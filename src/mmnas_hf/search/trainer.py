@@ -9,16 +9,19 @@ from typing import Any, ClassVar
 import torch
 from accelerate import skip_first_batches
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
+from ..corpus import Corpus
 from ..errors import InputError
-from ..training import StaircaseTrainer, TrainArguments
+from ..modeling_mmnas import MMnasForTask, Path
+from ..tasks import Rows
+from ..tasks.negatives import ContrastedRows
+from ..training import TaskTrainer, TrainArguments
 from .strategy import Strategy, mean_entropy
 
 LOG_FILE = "search_log.jsonl"
-STATE_FILE = "search_state.pt"
 
 
 @dataclass
@@ -51,20 +54,29 @@ class SearchArguments(TrainArguments):
             raise InputError(f"weight_steps {self.weight_steps} leaves no weight step; give at least 1")
 
 
-class SearchTrainer(StaircaseTrainer):
-    """Alternates weight steps with architecture steps on held-out training data.
+class SearchTrainer(TaskTrainer):
+    """Alternates weight steps on `rows` with architecture steps on `architecture_rows`, and evaluates on `scored`.
 
-    Takes what Trainer takes, and the strategy that owns the architecture with the rows that it learns from.
+    The strategy owns the architecture and samples the paths.
     """
 
     args: SearchArguments
 
-    def __init__(self, *args: Any, strategy: Strategy, architecture_dataset: Dataset, **kwargs: Any):
+    def __init__(
+        self,
+        model: MMnasForTask,
+        args: SearchArguments,
+        strategy: Strategy,
+        corpus: Corpus,
+        rows: Rows,
+        architecture_rows: Rows,
+        scored: Rows,
+    ):
         self.strategy = strategy
         self.architecture_batches = BatchStream(self.make_architecture_loader)
-        self.architecture_dataset = architecture_dataset
+        self.architecture_dataset = corpus.task.training_rows(architecture_rows)
         self.architecture_loss: Tensor | None = None
-        super().__init__(*args, **kwargs)
+        super().__init__(model, args, corpus, rows, scored)
         for replaced in (ProgressCallback, PrinterCallback):
             self.remove_callback(replaced)
         self.add_callback(ArchitectureSteps(self))
@@ -86,9 +98,21 @@ class SearchTrainer(StaircaseTrainer):
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
     ) -> Tensor | tuple[Tensor, Any]:
         """The loss of this step's sampled path or, in evaluation, of the most probable network."""
-        training = model.training
-        path = self.strategy.weight_path(self.state.global_step) if training else self.strategy.genotype().as_path()
+        path = self.strategy.weight_path(self.state.global_step) if model.training else self.evaluation_path
         return super().compute_loss(model, {**inputs, "path": path}, return_outputs=return_outputs, **kwargs)
+
+    @property
+    def evaluation_path(self) -> Path:
+        return self.strategy.genotype().as_path()
+
+    @property
+    def contrasted(self) -> list[ContrastedRows]:
+        own = [self.architecture_dataset] if isinstance(self.architecture_dataset, ContrastedRows) else []
+        return [*super().contrasted, *own]
+
+    def refresh_negatives(self, epoch: int) -> None:
+        super().refresh_negatives(epoch)
+        self.architecture_batches.rewind()
 
     def architecture_step(self) -> None:
         model = self.model_wrapped
@@ -132,22 +156,12 @@ class SearchTrainer(StaircaseTrainer):
 
     @property
     def parts(self) -> dict[str, Any]:
-        """What a checkpoint holds besides Trainer's own state."""
-        return {"strategy": self.strategy, "batches": self.architecture_batches, "stability": self.stability}
-
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        super()._save_optimizer_and_scheduler(output_dir)
-        if self.args.should_save:
-            torch.save({name: part.state_dict() for name, part in self.parts.items()}, FilePath(output_dir, STATE_FILE))
+        own = {"strategy": self.strategy, "batches": self.architecture_batches, "stability": self.stability}
+        return {**super().parts, **own}
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is None:
-            return
-        state = torch.load(FilePath(checkpoint, STATE_FILE), map_location="cpu", weights_only=True)
-        for name, part in self.parts.items():
-            part.load_state_dict(state[name])
-        if self.is_world_process_zero():
+        if checkpoint is not None and self.is_world_process_zero():
             forget_later_lines(self.log_file, self.state.global_step)
 
 
@@ -182,11 +196,16 @@ class BatchStream:
         loader.base_dataloader.generator = torch.Generator().manual_seed(self.epoch)
         return iter(loader)
 
+    def rewind(self) -> None:
+        """Forget what was read ahead, so that the next batch is made of the rows as they are now."""
+        self.batches = None
+
     def state_dict(self) -> dict[str, int]:
         return {"epoch": self.epoch, "seen": self.seen}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        self.epoch, self.seen, self.batches = state["epoch"], state["seen"], None
+        self.epoch, self.seen = state["epoch"], state["seen"]
+        self.rewind()
 
 
 class ArchitectureSteps(TrainerCallback):

@@ -1,15 +1,25 @@
 """Image-text matching: a score for every pair of image and caption."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tqdm.auto import tqdm
+from transformers.trainer_utils import EvalLoopOutput
 
 from ..configuration_mmnas import MMnasConfig
-from ..data.table import RegionStore
-from ..metrics import recall_at_k
+from ..data.store import RegionStore
+from ..data.table import column_of
+from ..errors import InputError
+from ..metrics import retrieval_scores
 from ..modeling_mmnas import MMnasForImageTextMatching
+from .negatives import ContrastedRows
 from .task import Row, Rows, Task
+
+if TYPE_CHECKING:
+    from ..training import TaskTrainer
+
+RECALLS_IN_SUM = 6  # at 1, 5 and 10, both ways
 
 
 class ImageTextMatching(Task):
@@ -21,67 +31,46 @@ class ImageTextMatching(Task):
     text_column = "caption"
     max_words = 50
 
-    def training_rows(self, rows: Rows) -> "ContrastedRows":
+    def training_rows(self, rows: Rows) -> ContrastedRows:
         return ContrastedRows(rows)
 
-    def evaluation_rows(self, rows: Rows) -> "AllPairs":
-        return AllPairs(rows)
-
-    def labels(self, rows: Rows, config: MMnasConfig) -> np.ndarray:
+    def labels(self, rows: Sequence[Row], config: MMnasConfig) -> np.ndarray:
         return np.array([row["matches"] for row in rows], dtype=np.float32)
 
-    def evaluate(self, predictions: Any, rows: "AllPairs", store: RegionStore, config: MMnasConfig) -> dict[str, float]:
-        scores = predictions.reshape(len(rows.image_ids), len(rows.rows))
-        recalls = recall_at_k(scores, np.array(rows.image_of_text))
-        return {"mean_recall": float(np.mean(list(recalls.values()))), **recalls}
+    def predict(self, row_by_row: Callable[[], EvalLoopOutput], trainer: "TaskTrainer", rows: Rows) -> EvalLoopOutput:
+        """Scores of all pairs, a matrix [images, captions] for each fold of the images."""
+        folds = image_folds(column_of(rows, "image_id"), trainer.args.folds)
+        captions = column_of(rows, self.text_column)
+        scorer, scores = trainer.pair_scorer(), []
+        total = sum(len(images) * len(texts) for images, texts in folds) // trainer.args.world_size
+        with tqdm(total=total, desc="Scoring pairs", unit="pair", leave=False, disable=trainer.hides_progress) as bar:
+            for images, texts in folds:
+                every = [np.arange(len(texts))] * len(images)
+                scores.append(np.stack(scorer(images, captions[texts], every, bar.update)))
+        return EvalLoopOutput(predictions=scores, label_ids=None, metrics={}, num_samples=len(rows))
+
+    def evaluate(self, predictions: Any, rows: Rows, store: RegionStore, config: MMnasConfig) -> dict[str, float]:
+        """Means over the folds, of which `predictions` has a matrix [images, captions] each."""
+        image_ids = column_of(rows, "image_id")
+        folds = image_folds(image_ids, len(predictions))
+        scores = [
+            retrieval_scores(matrix, image_of(image_ids[texts], images))
+            for matrix, (images, texts) in zip(predictions, folds, strict=True)
+        ]
+        means = {name: float(np.mean([fold[name] for fold in scores])) for name in scores[0]}
+        return {self.metric: means["rsum"] / RECALLS_IN_SUM, **means}
 
 
-class ContrastedRows:
-    """Matching pairs; a batch also gets each image with a wrong caption and each caption with a wrong image.
-
-    The wrong partner is the next pair of the batch that has another image: batches are drawn at random, so it is random
-    too, and it depends on nothing but the batch.
-    """
-
-    def __init__(self, rows: Rows):
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Row:
-        return {**self.rows[index], "matches": True}
-
-    def __getitems__(self, indices: Sequence[int]) -> list[Row]:
-        pairs = [self[index] for index in indices]
-        return pairs + [wrong for position in range(len(pairs)) for wrong in contrast(pairs, position)]
+def image_folds(image_ids: np.ndarray, folds: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Images in order of appearance cut into equal folds, each with the positions of the texts about them."""
+    _, first = np.unique(image_ids, return_index=True)
+    images = image_ids[np.sort(first)]
+    if folds > len(images):
+        raise InputError(f"{folds} folds of {len(images)} images; give at most as many folds as images")
+    return [(part, np.flatnonzero(np.isin(image_ids, part))) for part in np.array_split(images, folds)]
 
 
-def contrast(pairs: list[Row], position: int) -> list[Row]:
-    """The pair's image with a foreign caption and its caption with a foreign image; none if all share one image."""
-    own = pairs[position]
-    for other in pairs[position + 1 :] + pairs[:position]:
-        if other["image_id"] != own["image_id"]:
-            return [
-                {**other, "image_id": own["image_id"], "matches": False},
-                {**own, "image_id": other["image_id"], "matches": False},
-            ]
-    return []
-
-
-class AllPairs:
-    """Every image of the rows with every caption, image by image."""
-
-    def __init__(self, rows: Rows):
-        self.rows = rows
-        self.image_ids = list(dict.fromkeys(row["image_id"] for row in rows))
-        position = {image_id: index for index, image_id in enumerate(self.image_ids)}
-        self.image_of_text = [position[row["image_id"]] for row in rows]
-
-    def __len__(self) -> int:
-        return len(self.image_ids) * len(self.rows)
-
-    def __getitem__(self, index: int) -> Row:
-        image, text = divmod(index, len(self.rows))
-        matches = self.image_of_text[text] == image
-        return {**self.rows[text], "image_id": self.image_ids[image], "matches": matches}
+def image_of(image_ids: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """The position of each text's image among the images."""
+    order = np.argsort(images)
+    return order[np.searchsorted(images[order], image_ids)]

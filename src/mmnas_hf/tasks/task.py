@@ -1,19 +1,25 @@
 """What a task is: which texts it reads, what its labels are, and how its predictions are scored."""
 
 from abc import ABC, abstractmethod
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from datasets import Dataset
+from transformers.trainer_utils import EvalLoopOutput
 
 from ..configuration_mmnas import MMnasConfig
-from ..data.table import RegionStore
+from ..data.store import RegionStore
+from ..data.table import column_of
+from ..errors import InputError
 from ..modeling_mmnas import MMnasForTask
 from ..processing_mmnas import MAX_WORDS
 
+if TYPE_CHECKING:
+    from ..training import TaskTrainer
+
 Row = Mapping[str, Any]  # one text with its `image_id` and its targets
-Rows = Sequence[Row]
+Rows = Dataset  # of such texts
 
 # Columns that sort rows into groups whose scores are told apart.
 GROUP_COLUMNS = ("answer_type", "question_type", "group")
@@ -35,34 +41,39 @@ class Task(ABC):
         return (self.text_column, *self.target_columns)
 
     def model_settings(self, rows: Rows) -> dict[str, Any]:
-        """Configuration that follows from the training rows, such as the answer vocabulary."""
+        """Configuration that follows from the labelled rows, such as the answer vocabulary."""
         return {}
 
     def training_rows(self, rows: Rows) -> Rows:
         """What the trainer draws batches from; a class with `__getitems__` may add rows to each batch."""
         return rows
 
-    def evaluation_rows(self, rows: Rows) -> Rows:
-        """What is scored, in this order."""
-        return rows
-
     @abstractmethod
-    def labels(self, rows: Rows, config: MMnasConfig) -> np.ndarray:
+    def labels(self, rows: Sequence[Row], config: MMnasConfig) -> np.ndarray:
         """The model's labels for a batch."""
+
+    def reduce(self, outputs: Any) -> Any:
+        """What of a batch's outputs is kept for `evaluate`."""
+        return outputs
+
+    def predict(self, row_by_row: Callable[[], EvalLoopOutput], trainer: "TaskTrainer", rows: Rows) -> EvalLoopOutput:
+        """How outputs for these rows come about: by Trainer's own loop, unless a task knows a faster way."""
+        return row_by_row()
 
     @abstractmethod
     def evaluate(self, predictions: Any, rows: Rows, store: RegionStore, config: MMnasConfig) -> dict[str, float]:
-        """Scores of the model's outputs for `evaluation_rows`."""
+        """Scores of the kept outputs for these rows."""
+
+    def answers(self, predictions: Any, rows: Rows, store: RegionStore, config: MMnasConfig) -> list[dict[str, Any]]:
+        """The kept outputs as people read them, and as evaluation servers take them: one record a row."""
+        raise InputError(f"task {self.name} has no predictions to write; leave predictions_file out")
 
 
-def mean_scores(name: str, scores: Sequence[float], rows: Rows) -> dict[str, float]:
+def mean_scores(name: str, scores: np.ndarray, rows: Rows) -> dict[str, float]:
     """The scores' mean as `name`, and the mean of each group of rows as `name/group`."""
-    members = defaultdict(list)
-    for score, row in zip(scores, rows, strict=True):
-        for column in GROUP_COLUMNS:
-            if column in row:
-                members[f"{name}/{row[column]}"].append(score)
-    return {
-        name: float(np.mean(scores)),
-        **{group: float(np.mean(values)) for group, values in sorted(members.items())},
-    }
+    means = {name: float(np.mean(scores))}
+    for column in (column for column in GROUP_COLUMNS if column in rows.column_names):
+        groups, of_row = np.unique(column_of(rows, column).astype(str), return_inverse=True)
+        sums = np.bincount(of_row, scores) / np.bincount(of_row)
+        means |= {f"{name}/{group}": float(mean) for group, mean in zip(groups, sums, strict=True)}
+    return means

@@ -1,17 +1,20 @@
 """Visual question answering: classification over the answer vocabulary with soft targets."""
 
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from ..configuration_mmnas import MMnasConfig
-from ..data.table import RegionStore
+from ..data.store import RegionStore
+from ..data.table import column_of
 from ..errors import InputError
 from ..metrics import normalise_answer, soft_target, vqa_score
 from ..modeling_mmnas import MMnasForVisualQuestionAnswering
-from .task import Rows, Task, mean_scores
+from .task import Row, Rows, Task, mean_scores
 
 # An answer joins the vocabulary when it occurs more often than this (MMnas: 3,129 answers on VQA v2).
 RARE = 8
@@ -29,13 +32,13 @@ class VisualQuestionAnswering(Task):
     target_columns = ("answers", "multiple_choice_answer")
 
     def model_settings(self, rows: Rows) -> dict[str, Any]:
-        counts = Counter(normalised(row["multiple_choice_answer"]) for row in rows)
+        counts = Counter(map(normalised, column_of(rows, "multiple_choice_answer")))
         answers = [answer for answer, count in counts.items() if count > RARE]
         if not answers:
             raise InputError(f"{len(rows)} questions have no answer that occurs more than {RARE} times; give more data")
         return {"id2label": dict(enumerate(answers)), "label2id": {answer: i for i, answer in enumerate(answers)}}
 
-    def labels(self, rows: Rows, config: MMnasConfig) -> np.ndarray:
+    def labels(self, rows: Sequence[Row], config: MMnasConfig) -> np.ndarray:
         targets = np.zeros((len(rows), config.num_labels), dtype=np.float32)
         for target, row in zip(targets, rows, strict=True):
             for answer, count in Counter(map(normalised, row["answers"])).items():
@@ -43,7 +46,18 @@ class VisualQuestionAnswering(Task):
                     target[config.label2id[answer]] = soft_target(count)
         return targets
 
+    def reduce(self, outputs: Tensor) -> Tensor:
+        return outputs.argmax(-1)
+
     def evaluate(self, predictions: Any, rows: Rows, store: RegionStore, config: MMnasConfig) -> dict[str, float]:
-        answers = [config.id2label[int(index)] for index in predictions.argmax(-1)]
-        scores = [vqa_score(answer, row["answers"]) for answer, row in zip(answers, rows, strict=True)]
-        return mean_scores(self.metric, scores, rows)
+        answers = [config.id2label[int(index)] for index in predictions]
+        scores = [vqa_score(answer, people) for answer, people in zip(answers, rows["answers"], strict=True)]
+        return mean_scores(self.metric, np.array(scores), rows)
+
+    def answers(self, predictions: Any, rows: Rows, store: RegionStore, config: MMnasConfig) -> list[dict[str, Any]]:
+        """Records of `question_id` and `answer`, as the evaluation server of VQA v2 takes them."""
+        numbers = column_of(rows, "question_id") if "question_id" in rows.column_names else range(len(rows))
+        return [
+            {"question_id": int(number), "answer": config.id2label[int(index)]}
+            for number, index in zip(numbers, predictions, strict=True)
+        ]
