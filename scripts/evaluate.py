@@ -1,18 +1,17 @@
-"""Score a trained network, or a supernet at one genotype, on a split.
+"""Score a trained network, or a supernet at one genotype, on a split, or write its predictions.
 
 python scripts/evaluate.py --model runs/mine
-python scripts/evaluate.py --model runs/search/supernet --genotype "SS|GGRG" --split validation
+python scripts/evaluate.py --model runs/search/supernet --genotype "SS|GGRG" --test_split validation
+python scripts/evaluate.py --model runs/vqa --data tables/vqa-v2 --test_split testdev --predictions_file answers.json
 """
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from transformers import TrainingArguments
-
 from mmnas_hf.cli import DataArguments, Parser, load_corpus, load_model, load_tokenizer, run, save_results, say
 from mmnas_hf.errors import InputError
-from mmnas_hf.training import evaluate
+from mmnas_hf.training import TrainArguments, predict
 
 
 @dataclass
@@ -23,13 +22,15 @@ class EvaluationArguments:
 
     model: str = field(metadata={"help": "Folder of a model with its processor, or a name on the Hub."})
     genotype: str | None = field(default=None, metadata={"help": "Which network of a supernet."})
-    split: str = field(default="test", metadata={"help": "Split to score."})
     output_file: str | None = field(default=None, metadata={"help": "JSON file for the scores."})
+    predictions_file: str | None = field(
+        default=None,
+        metadata={"help": "JSON file for every answer or box; for questions, what the evaluation server takes."},
+    )
 
 
 def main() -> None:
-    parser = Parser((EvaluationArguments, DataArguments, TrainingArguments), __doc__)
-    parser.set_defaults(per_device_eval_batch_size=256)
+    parser = Parser((EvaluationArguments, DataArguments, TrainArguments), __doc__)
     scored, data, args = parser.parse()
     corpus = load_corpus(data, load_tokenizer(scored.model))
     model = load_model(corpus.task, scored.model)
@@ -39,11 +40,19 @@ def main() -> None:
         raise InputError(
             f"{scored.model} is a supernet of {model.config.space.size} networks; name one with --genotype"
         )
-    metrics = evaluate(model, corpus, corpus.rows(scored.split, data.eval_images), args)
-    for name, value in metrics.items():
-        say(args, f"{name:32} {value:.4f}")
-    if scored.output_file:
-        save_results(args, Path(scored.output_file), metrics)
+    # A split without answers can still be answered.
+    rows = corpus.rows("test", data.eval_images, labelled=scored.predictions_file is None)
+    predictions = predict(model, corpus, rows, args)
+    if scored.predictions_file:
+        answers = corpus.task.answers(predictions, rows, corpus.store, model.config)
+        save_results(args, Path(scored.predictions_file), answers)
+        say(args, f"{len(answers)} predictions; see {scored.predictions_file}")
+    if corpus.is_labelled(rows):
+        metrics = corpus.task.evaluate(predictions, rows, corpus.store, model.config)
+        for name, value in metrics.items():
+            say(args, f"{name:32} {value:.4f}")
+        if scored.output_file:
+            save_results(args, Path(scored.output_file), metrics)
 
 
 if __name__ == "__main__":

@@ -44,14 +44,14 @@ def main() -> None:
     corpus = load_corpus(data)
     config = build_config(corpus, sizes, search_space=space.space)
     strategy = build_strategy(config, args)
-    corpus.search_split(args.seed)
+    split, scored = corpus.search_split(args.seed), corpus.rows("test", data.eval_images)
+    watched = corpus.rows("validation", data.eval_images) if corpus.has("validation") else split.architecture
     supernet = build_model(corpus, config, args.seed)
     start_words(supernet, corpus, sizes.word_vectors, args.seed)
     claim_folder(args, output.overwrite)
     folder = start_record(args, data, space, sizes, comparison)
 
-    validation = corpus.rows("validation", data.eval_images) if "validation" in corpus.splits else None
-    searched = search(supernet, strategy, corpus, args, validation)
+    searched = search(supernet, strategy, corpus, args, split, watched)
     say(args, f"found {searched.genotype} in {searched.seconds:.0f} s, entropy {searched.entropy:.2f} nats a node")
     say(
         args,
@@ -60,7 +60,7 @@ def main() -> None:
 
     named = candidates(searched.genotype, config.space, comparison, args.seed)
     retraining = retraining_arguments(args, comparison, searched.steps)
-    rows = compare(named, Plan(corpus, config, retraining, data.eval_images), comparison.jobs or default_jobs(args))
+    rows = compare(named, Plan(corpus, config, retraining, scored), comparison.jobs or default_jobs(args))
     found = {name: value for name, value in searched._asdict().items() if name != "supernet"}
     results = {
         "search": found | {"genotype": str(searched.genotype)},

@@ -53,10 +53,11 @@ def main() -> None:
     else:
         model = build_model(corpus, build_config(corpus, sizes, genotype=genotype), args.seed)
         start_words(model, corpus, sizes.word_vectors, args.seed)
+    rows, scored = corpus.rows("train"), corpus.rows("test", data.eval_images)
     claim_folder(args, output.overwrite)
     folder = start_record(args, data, architecture, sizes)
 
-    trained = train(model, corpus, corpus.rows("train"), corpus.rows("test", data.eval_images), args)
+    trained = train(model, corpus, rows, scored, args)
     if args.process_index == 0:
         model.save_pretrained(folder)
         corpus.processor.save_pretrained(folder)

@@ -1,6 +1,7 @@
 """Fixtures that find the reference data outside the repository, or skip the test."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Networks as small as the tests' only lose by sharing a step among threads; subprocesses inherit this.
@@ -18,6 +19,14 @@ def _folder(variable: str, name: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder {folder}: set {variable} to the folder with the {name} files")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory) -> Iterator[None]:
+    """Nothing is taken from an earlier run of perhaps other code, and nothing stays."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
 
 
 @pytest.fixture(scope="session")

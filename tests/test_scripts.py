@@ -16,7 +16,7 @@ import torch
 from datasets import Dataset, disable_progress_bars, enable_progress_bars
 
 from mmnas_hf.data import IMAGE_FEATURES, image_row
-from mmnas_hf.data.folder import IMAGES_FILE, save_folder
+from mmnas_hf.data.folder import save_folder, write_table
 from mmnas_hf.genotype import Genotype, SearchSpace
 from mmnas_hf.processing_mmnas import MMnasProcessor
 from mmnas_hf.tasks import TASKS
@@ -204,7 +204,8 @@ def broken(tmp_path):
         images = data.images.to_list()
         change(images)
         folder = tmp_path / "broken"
-        save_folder(data._replace(images=Dataset.from_list(images, features=IMAGE_FEATURES)), folder, task)
+        save_folder(data, folder, task)
+        write_table(Dataset.from_list(images, features=IMAGE_FEATURES), folder / "images" / "images.arrow", 100)
         return folder
 
     return save
@@ -223,8 +224,8 @@ def refused(code, capfd, script, output=None):
 WRONG_FLAGS = [
     ("search.py", "--task juggling", "unknown task 'juggling'; known: vqa, vgd, itm"),
     ("train.py", "--task juggling", "unknown task 'juggling'; known: vqa, vgd, itm"),
-    ("search.py", "--data nowhere", "unknown data set 'nowhere'; known: scenes, nlvr, or"),
-    ("train.py", "--data nowhere", "unknown data set 'nowhere'; known: scenes, nlvr, or"),
+    ("search.py", "--data nowhere", "unknown data set 'nowhere'; known: scenes, nlvr, coco-objects"),
+    ("train.py", "--data nowhere", "unknown data set 'nowhere'; known: scenes, nlvr, coco-objects"),
     ("search.py", "--data nlvr", "needs --data_dir"),
     ("search.py", "--data nlvr --task vgd", "nlvr has no rows for task 'vgd'; it has: vqa, itm"),
     ("search.py", "--data nlvr --data_dir nowhere", "missing file nowhere/test.json"),
@@ -336,56 +337,70 @@ def test_a_wrong_image_is_one_line_and_nothing_written(change, message, broken, 
     assert message in refused(code, capfd, "train.py", output)
 
 
+def change_texts(folder, change):
+    """Write the training texts anew, as the columns that `change` makes of them."""
+    path = folder / "vqa" / "train.arrow"
+    write_table(change(Dataset.from_file(str(path))), path, 100)
+
+
 def without_images(folder):
-    (folder / IMAGES_FILE).unlink()
+    shutil.rmtree(folder / "images")
 
 
 def without_test(folder):
-    (folder / "vqa-test.jsonl").unlink()
+    (folder / "vqa" / "test.arrow").unlink()
 
 
 def cut_images(folder):
-    (folder / IMAGES_FILE).write_bytes((folder / IMAGES_FILE).read_bytes()[:100])
+    path = folder / "images" / "images.arrow"
+    path.write_bytes(path.read_bytes()[:100])
 
 
 def cut_texts(folder):
-    (folder / "vqa-train.jsonl").write_text('{"image_id": "train-0", "question')
+    path = folder / "vqa" / "train.arrow"
+    path.write_bytes(path.read_bytes()[:-100])
 
 
 def without_questions(folder):
-    (folder / "vqa-train.jsonl").write_text('{"image_id": "train-0"}\n' * 20)
+    change_texts(folder, lambda texts: texts.remove_columns("question"))
+
+
+def with_a_missing_question(folder):
+    change_texts(folder, lambda texts: Dataset.from_list([*texts.to_list()[:-1], {"image_id": "train-0"}]))
 
 
 def without_image_ids(folder):
-    lines = (folder / "vqa-train.jsonl").read_text().replace('"image_id"', '"picture"')
-    (folder / "vqa-train.jsonl").write_text(lines)
+    change_texts(folder, lambda texts: texts.rename_column("image_id", "picture"))
 
 
-def without_lines(folder):
-    (folder / "vqa-train.jsonl").write_text("")
+def without_rows(folder):
+    change_texts(folder, lambda texts: texts.select([]))
 
 
 def with_rare_answers(folder):
-    rows = [json.loads(line) for line in (folder / "vqa-train.jsonl").read_text().splitlines()]
-    rows = [row | {"multiple_choice_answer": f"answer {number}"} for number, row in enumerate(rows)]
-    (folder / "vqa-train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    names = [f"answer {number}" for number in range(80)]
+    change_texts(
+        folder,
+        lambda texts: texts.remove_columns("multiple_choice_answer").add_column("multiple_choice_answer", names),
+    )
 
 
 WRONG_FILES = [
-    (without_images, f"missing file .*{IMAGES_FILE}"),
-    (without_test, "missing in .*: vqa-test.jsonl"),
-    (cut_images, IMAGES_FILE),
-    (cut_texts, "vqa-train.jsonl"),
-    (without_questions, "question"),
+    (without_images, "no files .*images/.*arrow"),
+    (without_test, "no split 'test'; this data set has: train, validation; choose with .*--test_split"),
+    (cut_images, "images.arrow cannot be read"),
+    (cut_texts, "train.arrow cannot be read"),
+    (without_questions, "split 'train' lacks column 'question'"),
+    (with_a_missing_question, "1 texts of split 'train' have no question, the first is row 39"),
     (without_image_ids, "image_id"),
-    (without_lines, "vqa-train.jsonl|train"),
+    (without_rows, "split 'train' has no texts"),
     (with_rare_answers, "no answer that occurs more than"),
 ]
 
 
 @pytest.mark.parametrize(("change", "message"), WRONG_FILES)
 def test_a_wrong_file_is_one_line_and_nothing_written(change, message, tmp_path, call, capfd):
-    images = {"train": 40, "test": 2} if change is with_rare_answers else {"train": 20, "test": 10}
+    images = {"train": 40 if change is with_rare_answers else 20, "validation": 2, "test": 10}
     folder, output = save_tiny(tmp_path / "broken", "vqa", images=images), tmp_path / "run"
     change(folder)
     code = call("train.py", "--data", folder, "--output_dir", output, TRAIN)
@@ -394,7 +409,7 @@ def test_a_wrong_file_is_one_line_and_nothing_written(change, message, tmp_path,
 
 def test_a_folder_without_the_tasks_texts_is_one_line(data, tmp_path, call, capfd):
     code = call("train.py", "--data", data["vqa"], "--output_dir", tmp_path / "run", TRAIN, "--task itm")
-    assert "itm-test.jsonl, itm-train.jsonl" in refused(code, capfd, "train.py", tmp_path / "run")
+    assert "itm/*.arrow: this folder has vqa" in refused(code, capfd, "train.py", tmp_path / "run")
 
 
 def test_data_too_small_to_split_is_one_line_and_nothing_written(tmp_path, call, capfd):
@@ -454,7 +469,7 @@ def test_scoring_an_unknown_split_is_refused(searched, data, tmp_path, call, cap
     common = [
         "--data",
         data["vqa"],
-        "--task vqa --use_cpu --genotype S|RG --split spring --output_dir",
+        "--task vqa --use_cpu --genotype S|RG --test_split spring --output_dir",
         tmp_path / "run",
     ]
     code = call("evaluate.py", "--model", searched / "supernet", *common)

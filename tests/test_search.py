@@ -601,7 +601,9 @@ def test_a_search_leaves_its_files_and_says_how_far_it_moved(task, tmp_path):
     args = search_arguments(tmp_path, eval_strategy="steps", eval_steps=4)
     trainer = search_trainer(corpus, args)
     prior = trainer.strategy.probabilities()
-    searched = search(trainer.model, trainer.strategy, corpus, args, corpus.rows("validation"))
+    searched = search(
+        trainer.model, trainer.strategy, corpus, args, corpus.search_split(args.seed), corpus.rows("validation")
+    )
     assert {path.name for path in tmp_path.iterdir()} >= {
         "genotype.json",
         "genotype.png",

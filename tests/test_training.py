@@ -171,7 +171,9 @@ def test_retraining_has_the_searchs_rate_or_its_own(rate, expected, tmp_path):
 def plan(tmp_path):
     corpus = tiny_corpus("vqa")
     config = MMnasConfig(**corpus.settings(), **SIZES, search_space=SPACE)
-    return Plan(corpus, config, retraining_arguments(search_arguments(tmp_path), CompareArguments(), 3), None)
+    return Plan(
+        corpus, config, retraining_arguments(search_arguments(tmp_path), CompareArguments(), 3), corpus.rows("test")
+    )
 
 
 NAMED = [

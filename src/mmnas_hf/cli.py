@@ -19,7 +19,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from . import __version__
 from .configuration_mmnas import MMnasConfig
-from .corpus import Corpus
+from .corpus import ROLES, Corpus
 from .data import DATASETS, find_source, keep_groups
 from .errors import InputError, first_line
 from .genotype import DECODER_CANDIDATES, DECODER_NODES, ENCODER_CANDIDATES, ENCODER_NODES, SearchSpace
@@ -43,7 +43,10 @@ class DataArguments:
     _argument_group_name: ClassVar[str] = "task and data"
 
     task: str = field(default="vgd", metadata={"help": f"Task: {', '.join(TASKS)}."})
-    data: str = field(default="scenes", metadata={"help": f"Data set: {', '.join(DATASETS)}, or a folder of your own."})
+    data: str = field(
+        default="scenes",
+        metadata={"help": f"Data set: {', '.join(DATASETS)}, a folder of tables, or OWNER/NAME of one on the Hub."},
+    )
     data_dir: str | None = field(default=None, metadata={"help": "Folder with the data set's downloaded files."})
     groups: list[str] | None = field(
         default=None,
@@ -51,9 +54,25 @@ class DataArguments:
             "help": "Use only texts of these groups, where texts have one; scenes: none, direction-free, directional."
         },
     )
+    train_split: str | None = field(
+        default=None, metadata={"help": "Split to train on, or several as in train+val+vg; default: the data set's."}
+    )
+    validation_split: str | None = field(
+        default=None, metadata={"help": "Split that a search is watched on; default: the data set's."}
+    )
+    test_split: str | None = field(default=None, metadata={"help": "Split that is scored; default: the data set's."})
+    labels_split: str | None = field(
+        default=None, metadata={"help": "Splits whose labels make the answer vocabulary; default: the data set's."}
+    )
     eval_images: int | None = field(
         default=None, metadata={"help": "Score only texts about so many images of a split; matching scores all pairs."}
     )
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The splits that were chosen for something."""
+        chosen = {role: getattr(self, f"{role}_split") for role in ROLES}
+        return {role: split for role, split in chosen.items() if split}
 
     def __post_init__(self) -> None:
         if self.eval_images is not None and self.eval_images < 1:
@@ -72,7 +91,9 @@ class ModelArguments:
     relation_size: int = field(default=64, metadata={"help": "Width of an embedded pair of regions."})
     dropout: float = field(default=0.1, metadata={"help": "Dropout everywhere."})
     box_feature: bool = field(default=False, metadata={"help": "Give regions their place as an extra feature."})
-    word_vectors: str | None = field(default=None, metadata={"help": "GloVe text file that starts the embedding."})
+    word_vectors: str | None = field(
+        default=None, metadata={"help": "Word vectors that start the embedding: GloVe, word2vec or gensim's own file."}
+    )
 
 
 @dataclass
@@ -121,11 +142,19 @@ class Parser(HfArgumentParser):
         raise InputError(f"{message}; see --help")
 
     def parse(self, arguments: Sequence[str] | None = None) -> tuple[Any, ...]:
-        chosen, _ = Parser(DataArguments, None, add_help=False).parse_known_args(arguments)
-        folder = f"runs/{Path(self.prog).stem}-{Path(chosen.data).name}-{chosen.task}"
-        settings = {"output_dir": folder} | find_source(chosen.data).settings_for(get_task(chosen.task).name)
-        known = {action.dest for action in self._actions}
+        """The arguments with defaults that follow the chosen data set and task."""
+        data = Parser(DataArguments, None, add_help=False)
+        data.set_defaults(task=None)
+        chosen, _ = data.parse_known_args(arguments)
+        source, known = find_source(chosen.data), {action.dest for action in self._actions}
+        task = get_task(chosen.task or source.task).name
+        defaults = {"task": task, "output_dir": f"runs/{Path(self.prog).stem}-{Path(chosen.data).name}-{task}"}
+        settings = defaults | source.settings_for(task, searching="warm_up" in known)
         self.set_defaults(**{name: value for name, value in settings.items() if name in known})
+        return self.read(arguments)
+
+    def read(self, arguments: Sequence[str] | None = None) -> tuple[Any, ...]:
+        """The arguments with the defaults that they have."""
         try:
             return self.parse_args_into_dataclasses(arguments)
         except InputError:
@@ -138,7 +167,7 @@ def load_corpus(args: DataArguments, tokenizer: PreTrainedTokenizerFast | None =
     data = find_source(args.data).load(args.task, args.data_dir)
     if args.groups:
         data = data._replace(texts=keep_groups(data.texts, args.groups))
-    return Corpus(get_task(args.task), data, tokenizer)
+    return Corpus(get_task(args.task), data, tokenizer, args.roles)
 
 
 def build_config(corpus: Corpus, args: ModelArguments, **architecture: Any) -> MMnasConfig:
@@ -222,7 +251,12 @@ def make_room(folder: Path, overwrite: bool) -> None:
 def say(args: TrainingArguments, text: str) -> None:
     """Write to the screen, from one process only."""
     if args.process_index == 0:
-        sys.stdout.write(text + "\n")
+        show(text)
+
+
+def show(text: str) -> None:
+    """Write a line to the screen."""
+    sys.stdout.write(text + "\n")
 
 
 def save_results(args: TrainingArguments, path: Path, results: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from .configuration_mmnas import MMnasConfig
 from .corpus import Corpus
 from .errors import InputError
 from .genotype import Genotype, SearchSpace, mcan
+from .tasks import Rows
 from .training import TrainArguments, build_model, quiet, train
 
 REFRESH_SECONDS = 0.5
@@ -53,7 +54,7 @@ class Plan(NamedTuple):
     corpus: Corpus
     config: MMnasConfig  # of the space; each candidate derives its own
     args: TrainArguments
-    eval_images: int | None
+    scored: Rows
 
 
 def candidates(found: Genotype, space: SearchSpace, args: CompareArguments, seed: int) -> list[Candidate]:
@@ -91,8 +92,7 @@ def train_candidate(candidate: Candidate, plan: Plan, report: Callable[[int], An
     config = plan.config.with_genotype(candidate.genotype)
     corpus = plan.corpus.blind() if candidate.blind else plan.corpus
     model = build_model(corpus, config, plan.args.seed)
-    scored = corpus.rows("test", plan.eval_images)
-    trained = train(model, corpus, corpus.rows("train"), scored, plan.args, [ReportSteps(report)])
+    trained = train(model, corpus, corpus.rows("train"), plan.scored, plan.args, [ReportSteps(report)])
     return {
         "name": candidate.name,
         "genotype": str(candidate.genotype),

@@ -20,6 +20,8 @@ from .tasks import Row, Rows, Task
 
 # Fewer training texts than this leave an architecture step nothing to learn from.
 SMALLEST_SPLIT = 10
+# What a split may be for.
+ROLES = ("train", "validation", "test", "labels")
 # The share of training texts that weight steps see; architecture steps see the rest (MMnas: 80 : 20).
 WEIGHT_SHARE = 0.8
 
@@ -114,6 +116,11 @@ class Corpus:
         rows = concatenate_datasets([self.splits[name] for name in names])
         return rows if images is None else keep_rows(rows, "image_id", ordered_images(rows)[:images])
 
+    def is_labelled(self, rows: Rows) -> bool:
+        """Whether rows have all targets of the task."""
+        columns = [rows.with_format("arrow")[:][name] for name in self.task.target_columns if name in rows.column_names]
+        return len(columns) == len(self.task.target_columns) and not any(column.null_count for column in columns)
+
     def search_split(self, seed: int) -> SearchSplit:
         """Cut the training rows 80 : 20, by image, so that architecture steps see images that weight steps did not."""
         rows = self.rows("train")
@@ -127,6 +134,11 @@ class Corpus:
                 f"each part needs at least {SMALLEST_SPLIT} texts"
             )
         return split
+
+    def report(self) -> list[str]:
+        """What the texts are like, for a person to read."""
+        words = len(self.processor.tokenizer)
+        return [f"{words} words", *self.task.report(self.rows("labels"), self.settings())]
 
     def settings(self) -> dict:
         """Configuration that follows from the data: sizes and the task's vocabulary."""

@@ -215,7 +215,7 @@ class RefreshNegatives(TrainerCallback):
 def predict(model: MMnasForTask, corpus: Corpus, rows: Rows, args: TrainArguments) -> Any:
     """What the corpus' task keeps of a network's outputs for some rows."""
     with tempfile.TemporaryDirectory() as folder:  # a Trainer makes itself one; nothing stays in it
-        trainer = TaskTrainer(model, replace(args, output_dir=folder), corpus)
+        trainer = TaskTrainer(model, replace(args, output_dir=folder, eval_strategy="no"), corpus)
         trainer.remove_callback(PrinterCallback)  # the scores are returned
         return trainer.predictions(rows)
 

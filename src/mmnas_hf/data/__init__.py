@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .folder import load_folder, save_folder
+from .coco_objects import load_coco_objects
+from .folder import load_folder, load_settings, save_folder
+from .hub import download_data, download_settings, is_hub_name
 from .nlvr import load_nlvr
+from .published.settings import published_settings
 from .scenes import load_scenes
 from .store import RegionStore
 from .table import IMAGE_FEATURES, ImageTextData, image_row, keep_groups
@@ -17,14 +21,20 @@ Settings = Mapping[str, Any]  # values of script flags
 
 @dataclass(frozen=True)
 class DataSource:
-    """How a data set is loaded, for a task and from a folder, and which flags suit it."""
+    """How a data set is loaded, for a task and from a folder, and which flags suit it.
+
+    `task` is its usual one; `task_settings` are by task, and `training_settings` of these only concern `train.py`.
+    """
 
     load: Callable[[str, str | None], ImageTextData]
     settings: Settings = field(default_factory=dict)
     task_settings: Mapping[str, Settings] = field(default_factory=dict)
+    training_settings: Mapping[str, Settings] = field(default_factory=dict)
+    task: str = "vgd"
 
-    def settings_for(self, task: str) -> dict[str, Any]:
-        return {**self.settings, **self.task_settings.get(task, {})}
+    def settings_for(self, task: str, searching: bool = True) -> dict[str, Any]:
+        training = {} if searching else self.training_settings.get(task, {})
+        return {**self.settings, **self.task_settings.get(task, {}), **training}
 
 
 # Small networks that learn these small data sets in minutes on two CPU cores.
@@ -69,17 +79,35 @@ DATASETS: dict[str, DataSource] = {
     "nlvr": DataSource(
         load_nlvr,
         {**SMALL, "max_steps": 2000, "warm_up": 0.5, "eval_steps": 200, "save_steps": 500, "retrain_budget": 0.5},
+        task="vqa",
+    ),
+    "coco-objects": DataSource(
+        load_coco_objects,
+        {**SMALL, "max_steps": 2000, "warm_up": 0.5, "eval_steps": 500, "save_steps": 500, "retrain_budget": 0.5},
+        task="itm",
     ),
 }
 
 
 def find_source(name: str) -> DataSource:
-    """The data set of this name, or the folder of this path."""
+    """The data set of this name, the folder of this path, or the repository of this name on the Hub."""
     if name in DATASETS:
         return DATASETS[name]
     if Path(name).is_dir():
-        return DataSource(lambda task, _: load_folder(Path(name), task))
-    raise InputError(f"unknown data set {name!r}; known: {', '.join(DATASETS)}, or the path of a folder")
+        return table_source(load_settings(Path(name)), lambda task, _: load_folder(Path(name), task))
+    if is_hub_name(name):
+        return table_source(download_settings(name), lambda task, _: load_folder(download_data(name, task), task))
+    raise InputError(
+        f"unknown data set {name!r}; known: {', '.join(DATASETS)}, the path of a folder, or OWNER/NAME on the Hub"
+    )
+
+
+def table_source(settings: Mapping[str, Any], load: Callable[[str, str | None], ImageTextData]) -> DataSource:
+    """A folder of tables with what its `dataset.json` says."""
+    splits = {f"{role}_split": split for role, split in settings.get("splits", {}).items()}
+    published = partial(published_settings, settings.get("publication"))
+    task = settings.get("task", DataSource.task)
+    return DataSource(load, splits, {task: published(task, "search")}, {task: published(task, "train")}, task)
 
 
 __all__ = [

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..configuration_mmnas import MMnasConfig
-from ..corpus import Corpus
+from ..corpus import Corpus, SearchSplit
 from ..drawing import draw_genotype, draw_probabilities
 from ..genotype import Genotype
 from ..modeling_mmnas import MMnasForTask
@@ -34,12 +34,15 @@ def build_strategy(config: MMnasConfig, args: SearchArguments) -> ProxylessStrat
 
 
 def search(
-    supernet: MMnasForTask, strategy: Strategy, corpus: Corpus, args: SearchArguments, scored: Rows | None = None
+    supernet: MMnasForTask,
+    strategy: Strategy,
+    corpus: Corpus,
+    args: SearchArguments,
+    split: SearchSplit,
+    scored: Rows,
 ) -> Searched:
-    """Search on the training rows, scoring the most probable network on `scored` or else on the architecture's rows."""
+    """Search on the two parts of the training rows, scoring the most probable network on `scored`."""
     start, prior = time.perf_counter(), strategy.probabilities()
-    split = corpus.search_split(args.seed)
-    scored = split.architecture if scored is None else scored
     trainer = SearchTrainer(supernet, args, strategy, corpus, split.weights, split.architecture, scored)
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
     if trainer.is_world_process_zero():

@@ -44,6 +44,10 @@ class Task(ABC):
         """Configuration that follows from the labelled rows, such as the answer vocabulary."""
         return {}
 
+    def report(self, rows: Rows, settings: Mapping[str, Any]) -> list[str]:
+        """What the labelled rows are like with these settings, for a person to read."""
+        return []
+
     def training_rows(self, rows: Rows) -> Rows:
         """What the trainer draws batches from; a class with `__getitems__` may add rows to each batch."""
         return rows

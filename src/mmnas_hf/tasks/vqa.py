@@ -1,7 +1,7 @@
 """Visual question answering: classification over the answer vocabulary with soft targets."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -37,6 +37,11 @@ class VisualQuestionAnswering(Task):
         if not answers:
             raise InputError(f"{len(rows)} questions have no answer that occurs more than {RARE} times; give more data")
         return {"id2label": dict(enumerate(answers)), "label2id": {answer: i for i, answer in enumerate(answers)}}
+
+    def report(self, rows: Rows, settings: Mapping[str, Any]) -> list[str]:
+        answers = [normalised(answer) for answer in column_of(rows, "multiple_choice_answer")]
+        covered = np.mean([answer in settings["label2id"] for answer in answers])
+        return [f"{len(settings['label2id'])} answers, which cover {covered:.1%} of {len(answers)} questions"]
 
     def labels(self, rows: Sequence[Row], config: MMnasConfig) -> np.ndarray:
         targets = np.zeros((len(rows), config.num_labels), dtype=np.float32)
