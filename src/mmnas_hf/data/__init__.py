@@ -73,7 +73,14 @@ DATASETS: dict[str, DataSource] = {
                 "eval_steps": 250,
                 "retrain_budget": 0.18,
             },
-            "itm": {"eval_images": 100, "per_device_train_batch_size": 32},
+            "itm": {
+                "decoder_nodes": 6,
+                "eval_images": 100,
+                "per_device_train_batch_size": 32,
+                "max_steps": 6000,
+                "warm_up": 0.75,
+                "retrain_budget": 0.15,
+            },
         },
     ),
     "nlvr": DataSource(
