@@ -6,7 +6,8 @@ import torch
 from transformers import AutoProcessor
 
 from mmnas_hf.errors import InputError
-from mmnas_hf.processing_mmnas import MMnasProcessor, build_tokenizer, pad_regions
+from mmnas_hf.modeling_mmnas import MMnasModel
+from mmnas_hf.processing_mmnas import MMnasProcessor, build_tokenizer, find_words, pad_regions
 from tiny import tiny_config
 
 TEXTS = ["Is the dog's ball red?", "What (exactly) is left/right?", 'A well-known 3.5 #tag; here: "quoted" * now!']
@@ -14,7 +15,7 @@ TEXTS = ["Is the dog's ball red?", "What (exactly) is left/right?", 'A well-know
 
 @pytest.fixture
 def processor():
-    return MMnasProcessor(build_tokenizer(TEXTS))
+    return MMnasProcessor(build_tokenizer(find_words(TEXTS)))
 
 
 def regions(*counts, width=8):
@@ -24,7 +25,7 @@ def regions(*counts, width=8):
 
 
 def words_of(text):
-    tokenizer = build_tokenizer([text], max_words=50)
+    tokenizer = build_tokenizer(find_words([text]), max_words=50)
     return tokenizer.convert_ids_to_tokens(tokenizer(text)["input_ids"])
 
 
@@ -32,7 +33,7 @@ def words_of(text):
 
 
 def test_the_vocabulary_is_padding_unknown_cls_and_words_by_first_appearance():
-    vocabulary = build_tokenizer(["b a", "a c b"]).get_vocab()
+    vocabulary = build_tokenizer(find_words(["b a", "a c b"])).get_vocab()
     assert vocabulary == {"PAD": 0, "UNK": 1, "CLS": 2, "b": 3, "a": 4, "c": 5}
 
 
@@ -82,10 +83,25 @@ def test_regions_are_padded_with_zeros_to_the_longest_of_the_batch(processor):
         assert not batch["region_boxes"][row, count:].any()
 
 
-def test_half_precision_features_become_single(processor):
+@pytest.mark.parametrize(
+    ("stored", "batched"),
+    [(np.float16, torch.float16), (np.float32, torch.float32), (np.float64, torch.float32)],
+)
+def test_half_precision_stays_and_double_becomes_single(stored, batched, processor):
     features, boxes = regions(2)
-    batch = processor("is", [features[0].astype(np.float16)], boxes)
-    assert batch["region_features"].dtype == torch.float32
+    batch = processor("is", [features[0].astype(stored)], boxes)
+    assert batch["region_features"].dtype == batched
+
+
+def test_a_model_reads_half_precision_as_the_numbers_that_it_holds(processor):
+    features, boxes = regions(3, 2)
+    halves = [rows.astype(np.float16) for rows in features]
+    model = MMnasModel(tiny_config(vocab_size=40, genotype="S|SG")).eval()
+    inputs = [
+        processor(["is", "red"], given, boxes) for given in (halves, [rows.astype(np.float32) for rows in halves])
+    ]
+    outputs = [model(**batch).region_states for batch in inputs]
+    assert torch.equal(*outputs)
 
 
 def test_boxes_may_be_left_out(processor):

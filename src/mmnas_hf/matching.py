@@ -18,8 +18,9 @@ from .modeling_mmnas import ImageStates, MMnasForImageTextMatching, Path, TextSt
 from .processing_mmnas import MMnasProcessor
 
 GIB = 1 << 30
-#: Memory of the encoded texts that are held at a time, and of the pairs that are scored at a time.
-TEXT_MEMORY, PAIR_MEMORY = 2 * GIB, GIB // 8
+#: Memory of the encoded texts that are held at a time, and of the pairs that are scored at a time: what a processor's
+#: cache holds, or what keeps an accelerator busy.
+TEXT_MEMORY, CPU_PAIR_MEMORY, PAIR_MEMORY = 2 * GIB, GIB // 128, GIB // 2
 ENCODE_BATCH = 256
 IMAGE_BATCH = 32
 FLOAT_BYTES = 4
@@ -40,10 +41,11 @@ class PairScorer:
         accelerator: Accelerator,
         path: Path | None = None,
         text_memory: int = TEXT_MEMORY,
-        pair_memory: int = PAIR_MEMORY,
+        pair_memory: int | None = None,
     ):
         self.model, self.processor, self.store, self.accelerator = model, processor, store, accelerator
-        self.path, self.text_memory, self.pair_memory = path, text_memory, pair_memory
+        self.path, self.text_memory = path, text_memory
+        self.pair_memory = pair_memory or (CPU_PAIR_MEMORY if accelerator.device.type == "cpu" else PAIR_MEMORY)
 
     @torch.no_grad()
     def __call__(

@@ -272,7 +272,8 @@ class MMnasModel(MMnasPreTrainedModel):
         """All that is computed from images alone; inputs as in `forward`."""
         path = self.checked(path)
         mask = all_valid(region_features[..., 0]) if region_mask is None else region_mask.bool()
-        regions = self.regions(self.describe_regions(region_features, region_boxes, image_sizes))
+        features = region_features.to(self.regions.weight.dtype)
+        regions = self.regions(self.describe_regions(features, region_boxes, image_sizes))
         relations = self.embed_relations(region_boxes, mask, path)
         context = Context(additive_mask(mask, regions), relations=relations)
         return ImageStates(self.backbone.look(regions, context, path), mask, relations)

@@ -63,8 +63,12 @@ class TrainArguments(TrainingArguments):
     folds: int = field(
         default=1, metadata={"help": "Matching: score so many equal parts of the images apart, and report their mean."}
     )
-    pair_memory: float = field(
-        default=0.125, metadata={"help": "Matching: GiB for the pairs of image and caption that are scored at a time."}
+    pair_memory: float | None = field(
+        default=None,
+        metadata={
+            "help": "Matching: GiB for the pairs of image and caption that are scored at a time; default: what suits "
+            "the device, 1/128 on CPUs and 1/2 elsewhere."
+        },
     )
 
 
@@ -137,7 +141,7 @@ class TaskTrainer(Trainer):
     def pair_scorer(self) -> PairScorer:
         """What scores pairs of images and texts with the current network."""
         model = self.accelerator.unwrap_model(self.model)
-        memory = round(self.args.pair_memory * GIB)
+        memory = None if self.args.pair_memory is None else round(self.args.pair_memory * GIB)
         place = (self.corpus.processor, self.corpus.store, self.accelerator, self.evaluation_path)
         return PairScorer(model.to(self.args.device), *place, pair_memory=memory)
 

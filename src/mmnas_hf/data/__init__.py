@@ -90,7 +90,8 @@ DATASETS: dict[str, DataSource] = {
     ),
     "coco-objects": DataSource(
         load_coco_objects,
-        {**SMALL, "max_steps": 2000, "warm_up": 0.5, "eval_steps": 500, "save_steps": 500, "retrain_budget": 0.5},
+        {**SMALL, "max_steps": 2000, "warm_up": 0.5, "eval_steps": 500, "save_steps": 500, "retrain_budget": 0.25},
+        {"itm": {"per_device_train_batch_size": 32}},
         task="itm",
     ),
 }

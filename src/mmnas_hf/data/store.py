@@ -1,5 +1,6 @@
 """Images' regions by image id, out of a memory-mapped table."""
 
+import mmap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from ..cache import cached_json, fingerprint
 from ..errors import InputError
 from .checks import check_structure, check_values
 from .table import CORNERS, FEATURE_TYPE, IMAGE_FEATURES
+
+RELEASED_AFTER = 1 << 28  # bytes of features that were read
 
 
 class Regions(NamedTuple):
@@ -33,10 +36,11 @@ class RegionStore:
     def __init__(self, images: Dataset):
         if missing := set(IMAGE_FEATURES) - set(images.column_names):
             raise InputError(f"the image table lacks columns {sorted(missing)}; it has {images.column_names}")
-        table: pa.Table = images.select_columns(list(IMAGE_FEATURES)).with_format("arrow")[:]
-        self.images = images
+        table, self.maps = open_table(images)
+        self.images, self.read = images, 0
         self.feature_size = check_structure(table)
         check_once(images, table)
+        self.release()
         self.ids: list[str] = table["image_id"].to_pylist()
         self.row_of = {image_id: row for row, image_id in enumerate(self.ids)}
         self.sizes = np.stack([table["height"].to_numpy(), table["width"].to_numpy()], axis=1)
@@ -45,7 +49,19 @@ class RegionStore:
 
     def __getitem__(self, image_ids: Sequence[str]) -> Regions:
         rows = self.rows_of(image_ids)
-        return Regions([self.features_of(row) for row in rows], [self.boxes_of(row) for row in rows], self.sizes[rows])
+        if self.read > RELEASED_AFTER:
+            self.release()
+        regions = Regions(
+            [self.features_of(row) for row in rows], [self.boxes_of(row) for row in rows], self.sizes[rows]
+        )
+        self.read += sum(features.nbytes for features in regions.features)
+        return regions
+
+    def release(self) -> None:
+        """Give pages back that were read, or in time the whole table would be resident; they can be read anew."""
+        self.read = 0
+        for file in self.maps if hasattr(mmap, "MADV_DONTNEED") else ():  # Windows has no such thing
+            file.madvise(mmap.MADV_DONTNEED)
 
     def rows_of(self, image_ids: Iterable[str]) -> list[int]:
         try:
@@ -74,10 +90,30 @@ class BlankRegionStore(RegionStore):
         return np.zeros_like(super().features_of(row))
 
 
+def open_table(images: Dataset) -> tuple[pa.Table, list[mmap.mmap]]:
+    """The table's columns that a store reads, and the files that were mapped for it."""
+    columns, files = list(IMAGE_FEATURES), [Path(file["filename"]) for file in images.cache_files]
+    if not is_whole(images):
+        return images.select_columns(columns).with_format("arrow")[:], []
+    maps = [map_file(path) for path in files]
+    tables = [pa.ipc.open_stream(pa.py_buffer(file)).read_all().select(columns) for file in maps]
+    return pa.concat_tables(tables), maps
+
+
+def map_file(path: Path) -> mmap.mmap:
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def is_whole(images: Dataset) -> bool:
+    """Whether these are all rows of some files, and not a selection of them or rows in memory."""
+    return bool(images.cache_files) and images._indices is None and images.data.num_rows == len(images)
+
+
 def check_once(images: Dataset, table: pa.Table) -> None:
     """Look at every number, unless it is known that these very files were found good before."""
-    files = [Path(file["filename"]) for file in images.cache_files]
-    if not files or len(table) != images.data.num_rows:  # in memory, or a selection of rows
+    if is_whole(images):
+        files = [Path(file["filename"]) for file in images.cache_files]
+        cached_json("checked-images", fingerprint(*files), lambda: check_values(table) or len(table))
+    else:
         check_values(table)
-        return
-    cached_json("checked-images", fingerprint(*files), lambda: check_values(table) or len(table))

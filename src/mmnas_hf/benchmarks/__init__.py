@@ -1,0 +1,15 @@
+"""Measurements of speed and memory, by name; each gives rows of a table."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .matching import measure_matching
+from .tables import measure_conversion, measure_reading
+from .waiting import measure_waiting
+
+MEASUREMENTS: dict[str, Callable[[], Sequence[dict[str, Any]]]] = {
+    "reading": measure_reading,
+    "waiting": measure_waiting,
+    "matching": measure_matching,
+    "conversion": measure_conversion,
+}
