@@ -67,11 +67,10 @@ def refuse(table: pa.Table, wrong: pa.ChunkedArray | np.ndarray, reason: Callabl
         raise InputError(f"image {row['image_id']!r} {reason(row)}")
 
 
-def check_values(table: pa.Table) -> None:
+def check_values(batch: pa.RecordBatch) -> None:
     """Raise `InputError` naming the first image whose features or boxes are not finite, or whose boxes are reversed."""
-    for batch in table.to_batches():
-        for row, reason in wrong_values(batch):
-            raise InputError(f"image {batch['image_id'][row].as_py()!r} {reason}")
+    for row, reason in wrong_values(batch):
+        raise InputError(f"image {batch['image_id'][row].as_py()!r} {reason}")
 
 
 def wrong_values(batch: pa.RecordBatch) -> Iterator[tuple[int, str]]:

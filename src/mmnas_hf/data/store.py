@@ -9,13 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
+from tqdm.auto import tqdm
 
 from ..cache import cached_json, fingerprint
 from ..errors import InputError
 from .checks import check_structure, check_values
 from .table import CORNERS, FEATURE_TYPE, IMAGE_FEATURES
 
-RELEASED_AFTER = 1 << 28  # bytes of features that were read
+# Bytes of features that were read; several times as many become resident, for a page is mapped with those around it.
+RELEASED_AFTER = 1 << 26
 
 
 class Regions(NamedTuple):
@@ -39,8 +41,7 @@ class RegionStore:
         table, self.maps = open_table(images)
         self.images, self.read = images, 0
         self.feature_size = check_structure(table)
-        check_once(images, table)
-        self.release()
+        self.check_once(table)
         self.ids: list[str] = table["image_id"].to_pylist()
         self.row_of = {image_id: row for row, image_id in enumerate(self.ids)}
         self.sizes = np.stack([table["height"].to_numpy(), table["width"].to_numpy()], axis=1)
@@ -49,19 +50,31 @@ class RegionStore:
 
     def __getitem__(self, image_ids: Sequence[str]) -> Regions:
         rows = self.rows_of(image_ids)
-        if self.read > RELEASED_AFTER:
-            self.release()
-        regions = Regions(
-            [self.features_of(row) for row in rows], [self.boxes_of(row) for row in rows], self.sizes[rows]
-        )
-        self.read += sum(features.nbytes for features in regions.features)
-        return regions
+        features, boxes = [self.features_of(row) for row in rows], [self.boxes_of(row) for row in rows]
+        self.release_after(sum(part.nbytes for part in features))
+        return Regions(features, boxes, self.sizes[rows])
 
-    def release(self) -> None:
-        """Give pages back that were read, or in time the whole table would be resident; they can be read anew."""
-        self.read = 0
-        for file in self.maps if hasattr(mmap, "MADV_DONTNEED") else ():  # Windows has no such thing
-            file.madvise(mmap.MADV_DONTNEED)
+    def release_after(self, read: int) -> None:
+        """Give pages back from time to time, or the whole table would become resident; they can be read anew."""
+        self.read += read
+        if self.read > RELEASED_AFTER and hasattr(mmap, "MADV_DONTNEED"):  # Windows has no such thing
+            self.read = 0
+            for file in self.maps:
+                file.madvise(mmap.MADV_DONTNEED)
+
+    def check_once(self, table: pa.Table) -> None:
+        """Look at every number, unless it is known that these very files were found good before."""
+        if is_whole(self.images):
+            files = [Path(file["filename"]) for file in self.images.cache_files]
+            cached_json("checked-images", fingerprint(*files), lambda: self.check(table))
+        else:
+            self.check(table)
+
+    def check(self, table: pa.Table) -> int:
+        for batch in tqdm(table.to_batches(), desc="Checking regions", unit="batch", leave=False, delay=2):
+            check_values(batch)
+            self.release_after(batch.nbytes)
+        return len(table)
 
     def rows_of(self, image_ids: Iterable[str]) -> list[int]:
         try:
@@ -108,12 +121,3 @@ def map_file(path: Path) -> mmap.mmap:
 def is_whole(images: Dataset) -> bool:
     """Whether these are all rows of some files, and not a selection of them or rows in memory."""
     return bool(images.cache_files) and images._indices is None and images.data.num_rows == len(images)
-
-
-def check_once(images: Dataset, table: pa.Table) -> None:
-    """Look at every number, unless it is known that these very files were found good before."""
-    if is_whole(images):
-        files = [Path(file["filename"]) for file in images.cache_files]
-        cached_json("checked-images", fingerprint(*files), lambda: check_values(table) or len(table))
-    else:
-        check_values(table)
