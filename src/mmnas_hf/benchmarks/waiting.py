@@ -7,10 +7,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..configuration_mmnas import MMnasConfig
+from ..genotype import Genotype
 from ..training import TaskTrainer, TrainArguments, build_model
 from .synthetic import synthetic_corpus
 
-IMAGES, STEPS = 500, 12
+IMAGES, STEPS, GENOTYPE = 500, 12, "mmnas-vqa"
 
 
 class WaitingTrainer(TaskTrainer):
@@ -29,7 +30,7 @@ def measure_waiting() -> Sequence[dict[str, Any]]:
     """Training the published network for questions at its published size, without worker processes."""
     with TemporaryDirectory() as folder:
         corpus = synthetic_corpus("vqa", Path(folder, "tables"), IMAGES, 2)
-        config = MMnasConfig(**corpus.settings(), genotype="mmnas-vqa")
+        config = MMnasConfig(**corpus.settings(), genotype=Genotype.load(GENOTYPE))
         args = TrainArguments(folder, max_steps=STEPS, disable_tqdm=True, eval_strategy="no", logging_strategy="no")
         trainer = WaitingTrainer(build_model(corpus, config, 0), args, corpus, corpus.rows("train"))
         start = time.perf_counter()
@@ -37,7 +38,7 @@ def measure_waiting() -> Sequence[dict[str, Any]]:
         seconds = time.perf_counter() - start
     return [
         {
-            "measurement": f"training mmnas-vqa, {STEPS} steps of {args.train_batch_size}",
+            "measurement": f"training {GENOTYPE}, {STEPS} steps of {args.train_batch_size}",
             "seconds a step": round(seconds / STEPS, 2),
             "waiting for data": f"{trainer.waited / seconds:.1%}",
         }

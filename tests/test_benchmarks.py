@@ -1,0 +1,48 @@
+"""Measurements run at small sizes, and what they measure is right."""
+
+import pytest
+
+from mmnas_hf.benchmarks import MEASUREMENTS, matching, synthetic, tables, waiting
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Sizes so small that a measurement takes a second."""
+    monkeypatch.setattr(synthetic, "FEATURE_SIZE", 16)
+    monkeypatch.setattr(tables, "READ_IMAGES", 130)
+    monkeypatch.setattr(tables, "ROUNDS", 1)
+    monkeypatch.setattr(tables, "FEW_IMAGES", 70)
+    monkeypatch.setattr(tables, "MANY_IMAGES", 140)
+    monkeypatch.setattr(tables, "in_fresh_process", lambda function, *given: function(*given))
+    monkeypatch.setattr(waiting, "IMAGES", 64)
+    monkeypatch.setattr(waiting, "STEPS", 1)
+    monkeypatch.setattr(waiting, "GENOTYPE", "S|G")
+    monkeypatch.setattr(synthetic, "ANSWERS", 2)
+    monkeypatch.setattr(matching, "IMAGES", 4)
+    monkeypatch.setattr(matching, "SETTINGS", (matching.Setting("S|GRS", 64, 2),))
+
+
+def test_reading_counts_rows_a_second():
+    assert [row["rows a second"] > 0 for row in tables.measure_reading()] == [True, True]
+
+
+def test_conversion_weighs_tables_of_two_sizes():
+    few, many = tables.measure_conversion()
+    assert few["peak resident GB"] > 0
+    assert "70 images" in few["measurement"]
+    assert "140 images" in many["measurement"]
+
+
+def test_waiting_is_a_share_of_the_time():
+    (row,) = waiting.measure_waiting()
+    assert 0 < float(row["waiting for data"].rstrip("%")) < 100
+
+
+def test_matching_gives_the_scores_of_the_double_loop():
+    (row,) = matching.measure_matching()
+    assert float(row["largest difference"]) < 1e-5
+    assert row["pairs looped over"] == 2 * 4 * 5
+
+
+def test_every_measurement_has_a_name():
+    assert set(MEASUREMENTS) == {"reading", "waiting", "matching", "conversion"}
