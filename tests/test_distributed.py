@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from distributed_search import search_matching
 from mmnas_hf.search.proxyless import GATES
 from tiny import search_arguments, search_trainer, tiny_corpus
 
@@ -24,7 +25,7 @@ def states(tmp_path_factory):
     folder = tmp_path_factory.mktemp("distributed")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     run_whole_group([*launch, SCRIPT, folder, *GATES])
-    return {gates: [torch.load(folder / f"{gates}-{rank}.pt") for rank in range(2)] for gates in GATES}
+    return {name: [torch.load(folder / f"{name}-{rank}.pt") for rank in range(2)] for name in (*GATES, "matching")}
 
 
 def run_whole_group(command):
@@ -65,3 +66,29 @@ def test_weights_have_moved(states, tmp_path):
     untrained = search_trainer(tiny_corpus("vqa"), search_arguments(tmp_path)).model.state_dict()
     trained = states["full"][0]["weights"]
     assert not torch.equal(trained["mmnas.regions.weight"], untrained["mmnas.regions.weight"])
+
+
+# Matching: pairs are shared over processes
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """What one process does."""
+    return search_matching(tmp_path_factory.mktemp("alone"))
+
+
+def test_two_processes_score_the_pairs_of_one(states, alone):
+    assert [state["processes"] for state in states["matching"]] == [2, 2]
+    for state in states["matching"]:
+        torch.testing.assert_close(state["scores"], alone["scores"], atol=1e-5, rtol=0)
+
+
+def test_two_processes_find_the_hard_negatives_of_one(states, alone):
+    for state in states["matching"]:
+        assert torch.equal(state["negatives"]["captions"], alone["negatives"]["captions"])
+        assert torch.equal(state["negatives"]["images"], alone["negatives"]["images"])
+
+
+def test_matching_ends_with_equal_weights_in_both_processes(states):
+    first, second = (state["weights"] for state in states["matching"])
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
