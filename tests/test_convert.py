@@ -109,7 +109,7 @@ def test_shards_are_memory_mapped(tmp_path):
     convert(MadeSource(IMAGES), tmp_path)
     before = pa.total_allocated_bytes()
     rows = table(tmp_path)
-    assert pa.total_allocated_bytes() == before
+    assert pa.total_allocated_bytes() <= before  # less if something else was collected meanwhile
     assert [file["filename"] for file in rows.cache_files] == [str(path) for path in files(tmp_path)]
 
 
