@@ -104,12 +104,12 @@ def test_a_folders_settings_choose_task_and_splits(tmp_path):
     assert source.settings_for("itm") == {"train_split": "spring", "test_split": "autumn"}
 
 
-@pytest.mark.parametrize("searching", [True, False])
-def test_a_published_data_set_has_the_papers_settings(searching, tmp_path):
+@pytest.mark.parametrize("training", [False, True])
+def test_a_published_data_set_has_the_papers_settings(training, tmp_path):
     settings = {"publication": "vqa-v2", "task": "vqa", "splits": {}}
     (save_tiny(tmp_path, "vqa") / "dataset.json").write_text(json.dumps(settings))
-    found = find_source(str(tmp_path)).settings_for("vqa", searching)
-    assert (found["hidden_size"], found["learning_rate"]) == ((256, 4e-4) if searching else (512, 1.2e-4))
+    found = find_source(str(tmp_path)).settings_for("vqa", training)
+    assert (found["hidden_size"], found["learning_rate"]) == ((512, 1.2e-4) if training else (256, 4e-4))
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", "3"])

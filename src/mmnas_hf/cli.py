@@ -149,7 +149,7 @@ class Parser(HfArgumentParser):
         source, known = find_source(chosen.data), {action.dest for action in self._actions}
         task = get_task(chosen.task or source.task).name
         defaults = {"task": task, "output_dir": f"runs/{Path(self.prog).stem}-{Path(chosen.data).name}-{task}"}
-        settings = defaults | source.settings_for(task, searching="warm_up" in known)
+        settings = defaults | source.settings_for(task, training="inherit" in known)
         self.set_defaults(**{name: value for name, value in settings.items() if name in known})
         return self.read(arguments)
 

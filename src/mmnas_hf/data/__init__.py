@@ -32,9 +32,9 @@ class DataSource:
     training_settings: Mapping[str, Settings] = field(default_factory=dict)
     task: str = "vgd"
 
-    def settings_for(self, task: str, searching: bool = True) -> dict[str, Any]:
-        training = {} if searching else self.training_settings.get(task, {})
-        return {**self.settings, **self.task_settings.get(task, {}), **training}
+    def settings_for(self, task: str, training: bool = False) -> dict[str, Any]:
+        own = self.training_settings.get(task, {}) if training else {}
+        return {**self.settings, **self.task_settings.get(task, {}), **own}
 
 
 # Small networks that learn these small data sets in minutes on two CPU cores.
