@@ -28,6 +28,12 @@ class EvaluationArguments:
         metadata={"help": "JSON file for every answer or box; for questions, what the evaluation server takes."},
     )
 
+    def __post_init__(self) -> None:
+        for name in ("output_file", "predictions_file"):
+            path = getattr(self, name)
+            if path and (Path(path).is_dir() or not Path(path).parent.is_dir()):
+                raise InputError(f"{name} {path} cannot be written; give a file in a folder that exists")
+
 
 def main() -> None:
     parser = Parser((EvaluationArguments, DataArguments, TrainArguments), __doc__)
@@ -40,6 +46,8 @@ def main() -> None:
         raise InputError(
             f"{scored.model} is a supernet of {model.config.space.size} networks; name one with --genotype"
         )
+    if scored.predictions_file and not corpus.task.has_answers:
+        raise InputError(f"task {corpus.task.name} has no predictions to write; leave predictions_file out")
     # A split without answers can still be answered.
     rows = corpus.rows("test", data.eval_images, labelled=scored.predictions_file is None)
     predictions = predict(model, corpus, rows, args)
@@ -47,12 +55,14 @@ def main() -> None:
         answers = corpus.task.answers(predictions, rows, corpus.store, model.config)
         save_results(args, Path(scored.predictions_file), answers)
         say(args, f"{len(answers)} predictions; see {scored.predictions_file}")
-    if corpus.is_labelled(rows):
-        metrics = corpus.task.evaluate(predictions, rows, corpus.store, model.config)
-        for name, value in metrics.items():
-            say(args, f"{name:32} {value:.4f}")
-        if scored.output_file:
-            save_results(args, Path(scored.output_file), metrics)
+    if not corpus.is_labelled(rows):
+        say(args, "no scores: not all texts are labelled")
+        return
+    metrics = corpus.task.evaluate(predictions, rows, corpus.store, model.config)
+    for name, value in metrics.items():
+        say(args, f"{name:32} {value:.4f}")
+    if scored.output_file:
+        save_results(args, Path(scored.output_file), metrics)
 
 
 if __name__ == "__main__":

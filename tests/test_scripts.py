@@ -1,12 +1,8 @@
 """The scripts do what they say from end to end, and answer wrong input with one line and nothing written."""
 
 import json
-import os
 import re
-import runpy
 import shutil
-import subprocess
-import sys
 from itertools import permutations
 from pathlib import Path
 
@@ -20,12 +16,9 @@ from mmnas_hf.data.folder import save_folder, write_table
 from mmnas_hf.genotype import Genotype, SearchSpace
 from mmnas_hf.processing_mmnas import MMnasProcessor
 from mmnas_hf.tasks import TASKS
+from scripts import FAST, SCRIPTS, SIZES, SPACE, refusal, run_script, start
 from tiny import FEATURE_SIZE, save_tiny, tiny_config, tiny_corpus, tiny_data
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
-SIZES = "--hidden_size 64 --word_size 8 --pooler_size 16 --relation_size 16"
-FAST = "--per_device_train_batch_size 8 --use_cpu --disable_tqdm true --logging_strategy no --eval_strategy no"
-SPACE = "--encoder_nodes 1 --decoder_nodes 2"
 SEARCH = (
     f"--task vqa --max_steps 6 --save_steps 3 --weight_steps 1 --random_architectures 2 --jobs 1 {SIZES} {SPACE} {FAST}"
 )
@@ -53,30 +46,14 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture
-def call(monkeypatch, capfd):
-    """Run a script in this process, as `python script arguments` would, and return its exit code."""
+def call(capfd):
+    """Run a script in this process and return its exit code."""
 
     def call_script(script, *arguments):
-        monkeypatch.setattr(sys, "argv", [str(SCRIPTS / script), *(word for text in arguments for word in words(text))])
         capfd.readouterr()  # what the test itself has made the libraries write
-        try:
-            runpy.run_path(str(SCRIPTS / script), run_name="__main__")
-        except SystemExit as end:
-            return end.code
-        return 0
+        return run_script(script, *arguments)
 
     return call_script
-
-
-def words(argument):
-    """A path is one word, a text as many as it has."""
-    return argument.split() if isinstance(argument, str) else [str(argument)]
-
-
-def start(script, *arguments):
-    """Run a script in a process of its own."""
-    command = [sys.executable, SCRIPTS / script, *(word for text in arguments for word in words(text))]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
 
 
 def read(path):
@@ -213,12 +190,9 @@ def broken(tmp_path):
 
 def refused(code, capfd, script, output=None):
     """The one line that a script wrote about its input."""
-    lines = capfd.readouterr().err.splitlines()
-    assert code == 2
-    assert len(lines) == 1, lines
-    assert lines[0].startswith(f"{script}: error: ")
+    line = refusal(code, capfd.readouterr().err, script)
     assert output is None or not output.exists()
-    return lines[0]
+    return line
 
 
 WRONG_FLAGS = [

@@ -102,7 +102,8 @@ class Corpus:
     def rows(self, role: str, images: int | None = None, labelled: bool = True) -> Rows:
         """The rows of a role, split or union of splits, or only those about its first so many images.
 
-        Raises `InputError` for an unknown split and, unless `labelled` is false, for one without the task's targets.
+        Raises `InputError` for an unknown split and, unless `labelled` is false, for one without the task's targets. If
+        it is false, rows of which only some have targets come without any.
         """
         names = self.roles.get(role, role).split("+")
         if unknown := [name for name in names if name not in self.splits]:
@@ -114,6 +115,8 @@ class Corpus:
             if labelled:
                 check_columns(name, self.splits[name], self.task.target_columns)
         rows = concatenate_datasets([self.splits[name] for name in names])
+        if not labelled and not self.is_labelled(rows):
+            rows = rows.remove_columns([name for name in self.task.target_columns if name in rows.column_names])
         return rows if images is None else keep_rows(rows, "image_id", ordered_images(rows)[:images])
 
     def is_labelled(self, rows: Rows) -> bool:
@@ -138,7 +141,7 @@ class Corpus:
     def report(self) -> list[str]:
         """What the texts are like, for a person to read."""
         words = len(self.processor.tokenizer)
-        return [f"{words} words", *self.task.report(self.rows("labels"), self.settings())]
+        return [f"{words} words", *self.task.report(self.rows("labels"))]
 
     def settings(self) -> dict:
         """Configuration that follows from the data: sizes and the task's vocabulary."""

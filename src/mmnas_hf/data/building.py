@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from datasets import Dataset
 
-from ..errors import InputError
+from ..errors import InputError, first_line
 from .card import write_card
-from .folder import SETTINGS_FILE, load_settings, save_texts
+from .folder import IMAGES, SETTINGS_FILE, load_settings, save_texts, write_text
 from .published import Publication, find_files
 from .regions import Report, convert, open_regions
+from .regions.shards import DRAFT, read_shard
 from .table import column_of
 
 
@@ -46,9 +47,14 @@ def build(
     wanted = frozenset(image for rows in texts.values() for image in np.unique(column_of(rows, "image_id").astype(str)))
     settings = {"publication": publication.name, "task": publication.task, "splits": roles(publication, texts)}
     images = convert(sources, folder, wanted, num_proc)
-    save_texts(texts, folder, publication.task)
-    (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=1) + "\n")
-    write_card(folder, publication, texts, images)
+    try:
+        write_text(folder / SETTINGS_FILE, json.dumps(settings, indent=1) + "\n")  # from now on it is a build's
+        save_texts(texts, folder, publication.task)
+        write_card(folder, publication, texts, images)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written: {first_line(error)}; images are kept, so make room and run the same again"
+        ) from None
     return Built(texts, images)
 
 
@@ -56,9 +62,17 @@ def check_folder(folder: Path, publication: Publication) -> None:
     """Raise `InputError` if the folder holds anything but an earlier build of this publication."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"output_dir {folder} is a file; give a folder")
-    there = load_settings(folder).get("publication", publication.name) if folder.exists() else publication.name
-    if there != publication.name:
+    there = load_settings(folder).get("publication")
+    if there is None and not is_unfinished(folder):
+        raise InputError(f"output_dir {folder} holds files that are no build's; give another folder")
+    if there not in (None, publication.name):
         raise InputError(f"output_dir {folder} holds {there}; give another folder for {publication.name}")
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a folder holds nothing but what a build leaves that is stopped while it converts images."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return all(path.suffix == DRAFT or (path.parent == folder / IMAGES and read_shard(path)) for path in files)
 
 
 def roles(publication: Publication, texts: Mapping[str, Any]) -> dict[str, str]:

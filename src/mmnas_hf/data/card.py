@@ -7,7 +7,8 @@ from string import Template
 from datasets import Dataset
 from huggingface_hub import DatasetCardData
 
-from .folder import IMAGES, SUFFIX
+from ..cache import fingerprint
+from .folder import IMAGES, SUFFIX, write_text
 from .published import Publication
 from .regions import Report
 
@@ -65,7 +66,7 @@ def write_card(folder: Path, publication: Publication, texts: Mapping[str, Datas
     counts = {IMAGES: images.images, **{f"{publication.task}, {split}": len(rows) for split, rows in texts.items()}}
     first = next(iter(texts))
     card = BODY.substitute(
-        header=header(publication, texts).to_yaml(),
+        header=header(folder, publication, texts).to_yaml(),
         title=publication.title,
         homepage=publication.homepage,
         rows="\n".join(f"| {name} | {count:,} |" for name, count in counts.items()),
@@ -73,17 +74,17 @@ def write_card(folder: Path, publication: Publication, texts: Mapping[str, Datas
         mean=f"{images.regions.mean:.1f}",
         most=images.regions.largest,
         size=f"{images.feature_size:,}",
-        place=folder.name,
+        place=folder.resolve().name,
         task=publication.task,
         split=first,
         columns=", ".join(f"`{name}`" for name in texts[first].column_names),
         licence=publication.licence,
         citation=publication.citation.strip(),
     )
-    (folder / "README.md").write_text(card)
+    write_text(folder / "README.md", card)
 
 
-def header(publication: Publication, texts: Mapping[str, Dataset]) -> DatasetCardData:
+def header(folder: Path, publication: Publication, texts: Mapping[str, Dataset]) -> DatasetCardData:
     """The card's metadata: which files make which table."""
     task = publication.task
     splits = [{"split": split, "path": f"{task}/{split}{SUFFIX}"} for split in texts]
@@ -93,7 +94,12 @@ def header(publication: Publication, texts: Mapping[str, Dataset]) -> DatasetCar
         task_categories=[TASK_CATEGORIES[task]],
         tags=["mmnas_hf", "region-features"],
         configs=[
-            {"config_name": task, "data_files": splits, "default": True},
+            {"config_name": task, "data_files": splits, "default": True, "description": state(folder)},
             {"config_name": IMAGES, "data_files": f"{IMAGES}/*{SUFFIX}"},
         ],
     )
+
+
+def state(folder: Path) -> str:
+    """What tells a folder's tables from others, for `datasets` finds its copies of them by the header alone."""
+    return f"tables {fingerprint(*sorted(folder.glob(f'*/*{SUFFIX}')))}"

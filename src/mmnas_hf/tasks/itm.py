@@ -65,8 +65,8 @@ def image_folds(image_ids: np.ndarray, folds: int) -> list[tuple[np.ndarray, np.
     """Images in order of appearance cut into equal folds, each with the positions of the texts about them."""
     _, first = np.unique(image_ids, return_index=True)
     images = image_ids[np.sort(first)]
-    if folds > len(images):
-        raise InputError(f"{folds} folds of {len(images)} images; give at most as many folds as images")
+    if not 1 <= folds <= len(images):
+        raise InputError(f"{folds} folds of {len(images)} images; give 1 to {len(images)}")
     return [(part, np.flatnonzero(np.isin(image_ids, part))) for part in np.array_split(images, folds)]
 
 

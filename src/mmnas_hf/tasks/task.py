@@ -11,7 +11,6 @@ from transformers.trainer_utils import EvalLoopOutput
 from ..configuration_mmnas import MMnasConfig
 from ..data.store import RegionStore
 from ..data.table import column_of
-from ..errors import InputError
 from ..modeling_mmnas import MMnasForTask
 from ..processing_mmnas import MAX_WORDS
 
@@ -34,6 +33,7 @@ class Task(ABC):
     text_column: ClassVar[str]
     target_columns: ClassVar[tuple[str, ...]] = ()
     max_words: ClassVar[int] = MAX_WORDS
+    has_answers: ClassVar[bool] = False  # whether `answers` makes something of predictions
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -44,8 +44,8 @@ class Task(ABC):
         """Configuration that follows from the labelled rows, such as the answer vocabulary."""
         return {}
 
-    def report(self, rows: Rows, settings: Mapping[str, Any]) -> list[str]:
-        """What the labelled rows are like with these settings, for a person to read."""
+    def report(self, rows: Rows) -> list[str]:
+        """What the labelled rows are like, for a person to read."""
         return []
 
     def training_rows(self, rows: Rows) -> Rows:
@@ -70,7 +70,7 @@ class Task(ABC):
 
     def answers(self, predictions: Any, rows: Rows, store: RegionStore, config: MMnasConfig) -> list[dict[str, Any]]:
         """The kept outputs as people read them, and as evaluation servers take them: one record a row."""
-        raise InputError(f"task {self.name} has no predictions to write; leave predictions_file out")
+        raise NotImplementedError(f"task {self.name} has no answers")
 
 
 def mean_scores(name: str, scores: np.ndarray, rows: Rows) -> dict[str, float]:

@@ -27,6 +27,7 @@ class VisualGrounding(Task):
     metric = "accuracy"
     text_column = "expression"
     target_columns = ("box",)
+    has_answers = True
 
     def labels(self, rows: Sequence[Row], config: MMnasConfig) -> np.ndarray:
         return np.array([row["box"] for row in rows], dtype=np.float32)

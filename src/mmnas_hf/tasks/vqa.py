@@ -1,7 +1,7 @@
 """Visual question answering: classification over the answer vocabulary with soft targets."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -30,18 +30,17 @@ class VisualQuestionAnswering(Task):
     metric = "accuracy"
     text_column = "question"
     target_columns = ("answers", "multiple_choice_answer")
+    has_answers = True
 
     def model_settings(self, rows: Rows) -> dict[str, Any]:
-        counts = Counter(map(normalised, column_of(rows, "multiple_choice_answer")))
-        answers = [answer for answer, count in counts.items() if count > RARE]
+        answers = list(frequent_answers(rows))
         if not answers:
             raise InputError(f"{len(rows)} questions have no answer that occurs more than {RARE} times; give more data")
         return {"id2label": dict(enumerate(answers)), "label2id": {answer: i for i, answer in enumerate(answers)}}
 
-    def report(self, rows: Rows, settings: Mapping[str, Any]) -> list[str]:
-        answers = [normalised(answer) for answer in column_of(rows, "multiple_choice_answer")]
-        covered = np.mean([answer in settings["label2id"] for answer in answers])
-        return [f"{len(settings['label2id'])} answers, which cover {covered:.1%} of {len(answers)} questions"]
+    def report(self, rows: Rows) -> list[str]:
+        counts = frequent_answers(rows)
+        return [f"{len(counts)} answers, which cover {sum(counts.values()) / len(rows):.1%} of {len(rows)} questions"]
 
     def labels(self, rows: Sequence[Row], config: MMnasConfig) -> np.ndarray:
         targets = np.zeros((len(rows), config.num_labels), dtype=np.float32)
@@ -66,3 +65,9 @@ class VisualQuestionAnswering(Task):
             {"question_id": int(number), "answer": config.id2label[int(index)]}
             for number, index in zip(numbers, predictions, strict=True)
         ]
+
+
+def frequent_answers(rows: Rows) -> dict[str, int]:
+    """The answers that are chosen often enough to be learnt, by first appearance, and how often."""
+    counts = Counter(map(normalised, column_of(rows, "multiple_choice_answer")))
+    return {answer: count for answer, count in counts.items() if count > RARE}
