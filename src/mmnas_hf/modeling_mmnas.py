@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 import torch
@@ -51,11 +51,17 @@ class MMnasModelOutput(ModelOutput):
 
 @dataclass
 class MMnasOutput(ModelOutput):
-    """Loss, logits (answers, one match score, or a score a region) and, for grounding, normalised box corrections."""
+    """Loss, logits (answers, one match score, or a score a region) and, for grounding, normalised box corrections.
+
+    `word_weights` [batch, words] and `region_weights` [batch, regions], if asked for, say how much the head attends to
+    each; they are zero on padding and sum to one.
+    """
 
     loss: Tensor | None = None
     logits: Tensor | None = None
     box_deltas: Tensor | None = None
+    word_weights: Tensor | None = None
+    region_weights: Tensor | None = None
 
 
 class Node(nn.ModuleDict):
@@ -132,10 +138,11 @@ class AttentionPooler(nn.Module):
         self.score = nn.Linear(config.pooler_size, 1)
         self.merge = nn.Linear(config.hidden_size, 2 * config.hidden_size)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean [batch, 2 * hidden] and the weights [batch, positions]."""
         scores = self.score(self.dropout(F.relu(self.hidden(x))))  # [batch, positions, 1]
         weights = scores.masked_fill(~mask[..., None], torch.finfo(x.dtype).min).softmax(1)
-        return self.merge((weights * x).sum(1))
+        return self.merge((weights * x).sum(1)), weights.squeeze(-1)
 
 
 class PooledHead(nn.Module):
@@ -149,8 +156,10 @@ class PooledHead(nn.Module):
         self.classifier = nn.Linear(2 * config.hidden_size, outputs)
 
     def forward(self, states: MMnasModelOutput, mask: Tensor, region_mask: Tensor) -> MMnasOutput:
-        pooled = self.words(states.word_states, mask) + self.regions(states.region_states, region_mask)
-        return MMnasOutput(logits=self.classifier(self.norm(pooled)))
+        words, word_weights = self.words(states.word_states, mask)
+        regions, region_weights = self.regions(states.region_states, region_mask)
+        logits = self.classifier(self.norm(words + regions))
+        return MMnasOutput(logits=logits, word_weights=word_weights, region_weights=region_weights)
 
 
 class RegionHead(nn.Module):
@@ -165,10 +174,12 @@ class RegionHead(nn.Module):
         self.box = nn.Linear(2 * config.hidden_size, 4)
 
     def forward(self, states: MMnasModelOutput, mask: Tensor, region_mask: Tensor) -> MMnasOutput:
-        fused = self.norm(self.words(states.word_states, mask)[:, None] + self.regions(states.region_states))
+        words, word_weights = self.words(states.word_states, mask)
+        fused = self.norm(words[:, None] + self.regions(states.region_states))
         scores = self.score(fused).squeeze(-1)
+        logits = scores.masked_fill(~region_mask, torch.finfo(scores.dtype).min)
         return MMnasOutput(
-            logits=scores.masked_fill(~region_mask, torch.finfo(scores.dtype).min), box_deltas=self.box(fused)
+            logits=logits, box_deltas=self.box(fused), word_weights=word_weights, region_weights=logits.softmax(-1)
         )
 
 
@@ -358,21 +369,28 @@ class MMnasForTask(MMnasPreTrainedModel):
         labels: Tensor | None = None,
         image_sizes: Tensor | None = None,
         path: Path | None = None,
+        output_attentions: bool = False,
     ) -> MMnasOutput:
         """Score a batch; with `labels` also its loss. Inputs as in `MMnasModel`, labels as each task's class says."""
         texts = self.mmnas.encode_text(input_ids, attention_mask, path)
         images = self.mmnas.encode_image(region_features, region_boxes, region_mask, image_sizes, path)
-        output = self.score(texts, images, path=path)
+        output = self.score(texts, images, path=path, output_attentions=output_attentions)
         if labels is not None:
             output.loss = self.compute_loss(output, labels, region_boxes, images.mask)
         return output
 
     def score(
-        self, texts: TextStates, images: ImageStates, image: Tensor | None = None, path: Path | None = None
+        self,
+        texts: TextStates,
+        images: ImageStates,
+        image: Tensor | None = None,
+        path: Path | None = None,
+        output_attentions: bool = False,
     ) -> MMnasOutput:
         """Score texts and images that are already encoded; `image` as in `MMnasModel.join`."""
         states = self.mmnas.join(texts, images, image, path)
-        return self.head(states, texts.mask, images.mask if image is None else images.mask[image])
+        output = self.head(states, texts.mask, images.mask if image is None else images.mask[image])
+        return output if output_attentions else replace(output, word_weights=None, region_weights=None)
 
 
 class MMnasForVisualQuestionAnswering(MMnasForTask):
