@@ -1,7 +1,7 @@
 """Multimodal neural architecture search as a member of the Hugging Face ecosystem.
 
-Importing this package loads neither torch nor transformers: names load on first use, and transformers' Auto classes
-learn about MMnas when they are themselves imported.
+Importing this package loads neither torch nor transformers: names load on first use, and transformers' Auto classes and
+pipelines learn about MMnas when they are themselves imported.
 """
 
 from importlib import import_module
@@ -46,3 +46,5 @@ def __dir__() -> list[str]:
 
 for _part in ("configuration", "modeling", "processing"):
     wrapt.register_post_import_hook(f"{__name__}.auto:register_{_part}", f"transformers.models.auto.{_part}_auto")
+wrapt.register_post_import_hook(f"{__name__}.auto:load_pipelines", "transformers.pipelines")
+wrapt.register_post_import_hook(f"{__name__}.auto:register_pipelines", f"{__name__}.pipeline_mmnas")

@@ -1,11 +1,22 @@
-"""MMnas in transformers' Auto classes, and Auto classes for the two tasks that transformers has none for.
+"""MMnas in transformers' Auto classes and pipelines, and Auto classes for the two tasks that have none there.
 
-The `register_*` functions run right after the transformers module that each is about was imported.
+The functions named in the package's hooks run right after the module that each is about was imported.
 """
 
 from collections import OrderedDict
+from importlib import import_module
 from types import ModuleType
 from typing import Any
+
+#: Networks by the classes of transformers that load them. For grounding and matching it has none of that name; these
+#: two are the nearest, for their networks too look for what a text means in an image, or tell how well texts fit one.
+#: A pipeline that is loaded as remote code can name no others.
+AUTO_MODELS = {
+    "AutoModel": "MMnasModel",
+    "AutoModelForVisualQuestionAnswering": "MMnasForVisualQuestionAnswering",
+    "AutoModelForZeroShotObjectDetection": "MMnasForVisualGrounding",
+    "AutoModelForZeroShotImageClassification": "MMnasForImageTextMatching",
+}
 
 
 def register_configuration(module: ModuleType) -> None:
@@ -18,10 +29,8 @@ def register_modeling(module: ModuleType) -> None:
     from . import modeling_mmnas as modeling  # noqa: PLC0415
     from .configuration_mmnas import MMnasConfig  # noqa: PLC0415
 
-    module.AutoModel.register(MMnasConfig, modeling.MMnasModel, exist_ok=True)
-    module.AutoModelForVisualQuestionAnswering.register(
-        MMnasConfig, modeling.MMnasForVisualQuestionAnswering, exist_ok=True
-    )
+    for auto_class, network in AUTO_MODELS.items():
+        getattr(module, auto_class).register(MMnasConfig, getattr(modeling, network), exist_ok=True)
 
 
 def register_processing(module: ModuleType) -> None:
@@ -29,6 +38,20 @@ def register_processing(module: ModuleType) -> None:
     from .processing_mmnas import MMnasProcessor  # noqa: PLC0415
 
     module.AutoProcessor.register(MMnasConfig, MMnasProcessor, exist_ok=True)
+
+
+def load_pipelines(module: ModuleType) -> None:
+    """Have `register_pipelines` run; whichever of the two modules is imported first, it runs after both."""
+    import_module(".pipeline_mmnas", __package__)
+
+
+def register_pipelines(module: ModuleType) -> None:
+    from transformers.models.auto import modeling_auto  # noqa: PLC0415
+    from transformers.pipelines import PIPELINE_REGISTRY  # noqa: PLC0415
+
+    auto_classes = {network: getattr(modeling_auto, name) for name, network in AUTO_MODELS.items()}
+    for name, kind in module.PIPELINES.items():
+        PIPELINE_REGISTRY.register_pipeline(name, kind, pt_model=auto_classes[kind.network])
 
 
 def make_auto_class(name: str, task: str, model_class: str) -> type:

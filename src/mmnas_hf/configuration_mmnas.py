@@ -47,6 +47,10 @@ class MMnasConfig(PreTrainedConfig):
         for name in ("genotype", "search_space"):
             value = getattr(self, name)
             setattr(self, name, value if value is None else value.to_dict())
+        if not __name__.startswith("transformers_modules."):
+            # Code beside the weights is for where this package is not; where it is, its own classes come first, and
+            # what they save has no code beside it.
+            kwargs = {name: value for name, value in kwargs.items() if name not in ("auto_map", "custom_pipelines")}
         super().__post_init__(**kwargs)
 
     def validate_hidden_size(self) -> None:
