@@ -12,6 +12,7 @@ import wrapt
 _MODULES = {
     "AutoModelForImageTextMatching": "auto",
     "AutoModelForVisualGrounding": "auto",
+    "Detection": "regions_mmnas",
     "Genotype": "genotype",
     "InputError": "errors",
     "MMnasConfig": "configuration_mmnas",
@@ -22,9 +23,12 @@ _MODULES = {
     "MMnasProcessor": "processing_mmnas",
     "ProxylessStrategy": "search.proxyless",
     "RegionStore": "data",
+    "ScenesDetector": "detection",
     "SearchArguments": "search.trainer",
     "SearchSpace": "genotype",
     "SearchTrainer": "search.trainer",
+    "TransformersDetector": "detection",
+    "draw": "painting_mmnas",
     "load_scenes": "data",
 }
 

@@ -11,6 +11,7 @@ from transformers import Pipeline
 
 from .errors import InputError
 from .modeling_mmnas import MMnasPreTrainedModel
+from .painting_mmnas import draw
 from .processing_mmnas import MMnasProcessor
 from .regions_mmnas import IMAGE_KEYS, Detection, Detector, GivenImage, read_regions
 
@@ -23,14 +24,16 @@ class MMnasPipeline(Pipeline):
     """Reads texts and regions for one kind of network, and writes its outputs as records.
 
     `detector` finds the regions of pictures; it is not saved. An input is a mapping of the text, under `text_key`, and
-    of an image, as `read_regions` takes it. Alternatively the image is given by name, and inputs are texts about it.
-    One input, a list, a data set or a generator will do. `return_attention` adds `words` and `regions` with the weights
-    that the network's head gives them.
+    of an image, as `read_regions` takes it: `regions`, `image`, or `features` with `boxes` and `image_size`. These may
+    also be given by name; then inputs are texts about that one image, which is read once. `return_attention` adds
+    `words` and `regions` with the weights that the network's head gives them.
     """
 
     task_name: ClassVar[str]
     text_key: ClassVar[str]
     network: ClassVar[str]  # by name, for code from the Hub may be imported twice
+
+    draw = staticmethod(draw)
 
     _load_processor = True
     _load_tokenizer = _load_image_processor = _load_video_processor = _load_feature_extractor = False
@@ -46,39 +49,27 @@ class MMnasPipeline(Pipeline):
         check_network(self, model)
         if processor is None:
             raise InputError(f"{self.task_name} needs processor=, the MMnasProcessor that was saved beside the model")
-        super().__init__(model.eval(), processor=processor, **settings)
         self.detector = detector
+        super().__init__(model.eval(), processor=processor, **settings)
 
     def __call__(self, inputs: Any, **settings: Any) -> Any:
-        """Records of one input, a list of those of a list, or an iterator over those of a data set or generator.
-
-        `regions`, `image` or `features`, `boxes` and `image_size` by name are of the one image of all inputs.
-        """
-        image = {name: settings.pop(name) for name in IMAGE_KEYS if name in settings}
-        if image:
-            inputs = self.about(inputs, self.read_image(image))
+        """Records of one input, a list of those of a list, or an iterator over those of a data set or generator."""
         inputs = as_transformers_takes_them(inputs)
         return [] if isinstance(inputs, list) and not inputs else super().__call__(inputs, **settings)
 
-    def about(self, texts: Any, regions: Detection) -> Any:
-        """Inputs about one image."""
-        if isinstance(texts, str):
-            return {self.text_key: texts, "regions": regions}
-        if isinstance(texts, Mapping):
-            return {**texts, "regions": regions}
-        inputs = (self.about(text, regions) for text in texts)
-        return list(inputs) if isinstance(texts, Sized) else inputs
-
     def _sanitize_parameters(
-        self, top_k: int | None = None, return_attention: bool | None = None, **unknown: Any
+        self, top_k: int | None = None, return_attention: bool | None = None, **image: Any
     ) -> tuple[dict, dict, dict]:
-        if unknown:
+        if unknown := [name for name in image if name not in IMAGE_KEYS]:
             known = "top_k, return_attention, batch_size, num_workers, detector (at the start)"
-            raise InputError(f"unknown argument {next(iter(unknown))!r}; known: {known}, {', '.join(IMAGE_KEYS)}")
+            raise InputError(f"unknown argument {unknown[0]!r}; known: {known}, {', '.join(IMAGE_KEYS)}")
+        shared = {"shared": self.read_image(image)} if image else {}
         attention = {} if return_attention is None else {"return_attention": return_attention}
-        return {}, attention, {} if top_k is None else {"top_k": check_count("top_k", top_k)}
+        return shared, attention, {} if top_k is None else {"top_k": check_count("top_k", top_k)}
 
-    def preprocess(self, given: Mapping[str, Any]) -> dict[str, Tensor]:
+    def preprocess(self, given: Any, shared: Detection | None = None) -> dict[str, Tensor]:
+        if shared is not None:
+            given = {**(given if isinstance(given, Mapping) else {self.text_key: given}), "regions": shared}
         text = self.read_text(given)
         try:
             regions = self.read_image(given)

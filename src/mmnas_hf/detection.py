@@ -1,5 +1,6 @@
 """Detectors: an image's regions with their features, found in its pixels."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from .data.scenes.descriptors import describe
 from .data.scenes.proposals import propose
+from .data.scenes.world import IMAGE_SIZE
 from .errors import InputError
 from .regions_mmnas import Detection
 
@@ -21,14 +23,20 @@ MIN_REGIONS, MAX_REGIONS = 10, 100
 
 
 class ScenesDetector:
-    """What finds and describes regions in the data set `scenes`; the same picture always has the same regions."""
+    """What finds and describes regions in the data set `scenes`; the same picture always has the same regions.
 
-    def __init__(self, seed: int = 0):
+    Pictures of another size than those of the data set are looked at in that size.
+    """
+
+    def __init__(self, seed: int | Sequence[int] = 0):
         self.seed = seed
 
     def __call__(self, picture: Image.Image) -> Detection:
-        boxes = propose(picture, np.random.default_rng(self.seed))
-        return Detection(describe(picture, boxes), boxes, (picture.height, picture.width))
+        scale = IMAGE_SIZE / max(picture.size)
+        small = picture.resize(tuple(max(1, round(side * scale)) for side in picture.size))
+        boxes = propose(small, np.random.default_rng(self.seed))
+        pixels = boxes * np.tile(np.divide(picture.size, small.size, dtype=np.float32), 2)
+        return Detection(describe(small, boxes), pixels, (picture.height, picture.width))
 
 
 class TransformersDetector:

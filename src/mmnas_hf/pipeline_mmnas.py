@@ -16,8 +16,8 @@ from torch import Tensor
 from .base_pipeline_mmnas import TOP_K, MMnasPipeline, Record, check_count
 from .boxes import clip, decode_deltas
 from .errors import InputError
-from .gallery_mmnas import Gallery, ImageGallery, TextGallery
-from .modeling_mmnas import ImageStates, TextStates
+from .gallery_mmnas import EncodedImages, Gallery, ImageGallery, TextGallery
+from .modeling_mmnas import TextStates
 from .regions_mmnas import Detection, GivenImage
 
 GALLERY_BATCH = 32  # images or texts that are encoded, and later scored, at a time
@@ -88,19 +88,23 @@ class ImageTextMatchingPipeline(MMnasPipeline):
         if not isinstance(gallery, Gallery):
             raise InputError(f"a {type(gallery).__name__} is no gallery; make one with encode_images or encode_texts")
         encode = self.encode_texts if isinstance(gallery, ImageGallery) else self.encode_images
-        (query,) = encode([query]).batches
+        asked = encode([query])
         with self.device_placement(), torch.no_grad():
-            scores = gallery.logits(self.model, query).float().sigmoid()
+            (states,) = asked.states(self.model)
+            scores = gallery.logits(self.model, states).float().sigmoid()
         chosen = best(scores, check_count("top_k", top_k))
         return [{**gallery.record(index), "score": score} for index, score in chosen]
 
-    def look(self, images: list[Detection]) -> ImageStates:
+    def look(self, images: list[Detection]) -> EncodedImages:
+        inputs = self.ensure_tensor_on_device(**self.process(images))
         with self.device_placement(), torch.no_grad():
-            return self.model.mmnas.encode_image(**self.ensure_tensor_on_device(**self.process(images)))
+            states = self.model.mmnas.encode_image(**inputs)
+        return EncodedImages(states.regions, states.mask, inputs["region_boxes"])
 
     def listen(self, texts: list[str]) -> TextStates:
+        inputs = self.ensure_tensor_on_device(**self.read_words(texts))
         with self.device_placement(), torch.no_grad():
-            return self.model.mmnas.encode_text(**self.ensure_tensor_on_device(**self.read_words(texts)))
+            return self.model.mmnas.encode_text(**inputs)
 
 
 PIPELINES: dict[str, type[MMnasPipeline]] = {

@@ -11,7 +11,7 @@ from .errors import InputError, first_line
 
 FEATURE_FILE = ".npz"
 CORNERS = 4  # numbers of a box
-OUTSIDE = 1.05  # some detectors' boxes leave the image by a little
+OUTSIDE = 0.05  # of its width or height; some detectors' boxes leave the image by a little
 #: What opening a picture raises that is damaged, missing, no picture, or so large that it may be an attack.
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
@@ -102,7 +102,9 @@ def check_detection(given: Detection) -> Detection:
         raise InputError(f"features, boxes or image_size are no arrays of numbers: {first_line(error)}") from None
     if boxes.shape[1:] != (CORNERS,) or features.shape[:-1] != boxes.shape[:1] or not features.size:
         shapes = f"features {list(features.shape)} and boxes {list(boxes.shape)}"
-        raise InputError(f"{shapes} do not fit; give [regions, feature size] and [regions, {CORNERS}]")
+        raise InputError(
+            f"{shapes} do not fit; give [regions, feature size] and [regions, {CORNERS}] of at least one region"
+        )
     if not np.isfinite(features).all() or not np.isfinite(boxes).all():
         raise InputError("features or boxes are NaN or infinite")
     check_boxes(boxes, height, width)
@@ -115,6 +117,7 @@ def check_boxes(boxes: np.ndarray, height: int, width: int) -> None:
         raise InputError(f"box {reversed_boxes[0]} has x2 < x1 or y2 < y1; give x1, y1, x2, y2")
     if boxes.max() <= 1 < max(height, width):
         raise InputError(f"boxes reach {boxes.max():g} in {size}; give them in pixels")
-    far = boxes[(boxes[:, 2:] > OUTSIDE * np.array([width, height])).any(1)].tolist()
-    if far:
+    sides = np.array([width, height])
+    outside = (boxes[:, :2] < -OUTSIDE * sides) | (boxes[:, 2:] > (1 + OUTSIDE) * sides)
+    if far := boxes[outside.any(1)].tolist():
         raise InputError(f"box {far[0]} lies outside {size}; image_size is (height, width)")
