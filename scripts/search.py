@@ -5,6 +5,7 @@ accelerate launch scripts/search.py --task vgd --seed 3
 accelerate launch scripts/search.py --data nlvr --data_dir downloads/nlvr
 """
 
+from mmnas_hf.cards import write_card
 from mmnas_hf.cli import (
     DataArguments,
     ModelArguments,
@@ -21,7 +22,6 @@ from mmnas_hf.cli import (
     start_words,
 )
 from mmnas_hf.comparison import (
-    RESULTS_FILE,
     CompareArguments,
     Plan,
     candidates,
@@ -30,7 +30,8 @@ from mmnas_hf.comparison import (
     retraining_arguments,
     table,
 )
-from mmnas_hf.search.run import build_strategy, search
+from mmnas_hf.records import RESULTS_FILE
+from mmnas_hf.search.run import SUPERNET_FOLDER, build_strategy, search
 from mmnas_hf.search.trainer import SearchArguments
 from mmnas_hf.training import build_model
 
@@ -69,6 +70,8 @@ def main() -> None:
         "networks": rows,
     }
     save_results(args, folder / RESULTS_FILE, results)
+    if args.process_index == 0:
+        write_card(folder / SUPERNET_FOLDER)
     say(args, table(rows))
     say(args, f"search {searched.seconds:.0f} s, retraining {sum(row['seconds'] for row in rows):.0f} s; see {folder}")
 

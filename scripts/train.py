@@ -7,6 +7,7 @@ accelerate launch scripts/train.py --genotype runs/search/genotype.json --inheri
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from mmnas_hf.cards import write_card
 from mmnas_hf.cli import (
     DataArguments,
     ModelArguments,
@@ -23,8 +24,8 @@ from mmnas_hf.cli import (
     start_record,
     start_words,
 )
-from mmnas_hf.comparison import RESULTS_FILE
 from mmnas_hf.genotype import Genotype
+from mmnas_hf.records import RESULTS_FILE
 from mmnas_hf.training import TrainArguments, build_model, train
 
 
@@ -63,6 +64,8 @@ def main() -> None:
         corpus.processor.save_pretrained(folder)
     results = {"genotype": str(genotype), "parameters": trained.parameters, "seconds": trained.seconds}
     save_results(args, folder / RESULTS_FILE, results | {"metrics": trained.metrics})
+    if args.process_index == 0:
+        write_card(folder)
     score = trained.metrics[corpus.task.metric]
     say(args, f"{genotype}: {corpus.task.metric} {score:.3f} in {trained.seconds:.0f} s; see {folder}")
 

@@ -17,21 +17,20 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils.logging import disable_progress_bar
 
-from . import __version__
 from .configuration_mmnas import MMnasConfig
 from .corpus import ROLES, Corpus
-from .data import DATASETS, find_source, keep_groups
+from .data import DATASETS, facts_name, find_source, keep_groups
 from .errors import InputError, first_line
 from .genotype import DECODER_CANDIDATES, DECODER_NODES, ENCODER_CANDIDATES, ENCODER_NODES, SearchSpace
 from .modeling_mmnas import MMnasForTask
 from .operations import OPERATIONS
 from .processing_mmnas import MMnasProcessor
+from .records import RECORD_FILE, command_line, versions
 from .tasks import TASKS, Task, get_task
 from .training import TrainArguments
 from .word_vectors import initialise_embedding
 
 EXIT_WRONG_INPUT = 2
-RECORD_FILE = "run.json"
 
 logger = logging.getLogger(__name__)
 
@@ -210,13 +209,19 @@ def start_words(model: MMnasForTask, corpus: Corpus, path: str | None, seed: int
     logger.warning("%s: %s", path, coverage)
 
 
-def start_record(args: TrainArguments, *others: Any) -> Path:
-    """Write the run's arguments into its folder; a folder with this file is a run's."""
+def start_record(args: TrainArguments, data: DataArguments, *others: Any) -> Path:
+    """Write how the run was started into its folder; a folder with this file is a run's."""
     folder = Path(args.output_dir)
     if args.process_index == 0:
         folder.mkdir(parents=True, exist_ok=True)
-        arguments = {type(part).__name__: asdict(part) for part in others}
-        record = {"arguments": arguments | {type(args).__name__: args.to_dict()}, "version": __version__}
+        arguments = {type(part).__name__: asdict(part) for part in (data, *others)}
+        record = {
+            "command": command_line(args.world_size),
+            "seed": args.seed,
+            "data": facts_name(data.data),
+            "versions": versions(),
+            "arguments": arguments | {type(args).__name__: args.to_dict()},
+        }
         (folder / RECORD_FILE).write_text(json.dumps(record, indent=1, default=str) + "\n")
     return folder
 

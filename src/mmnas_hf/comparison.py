@@ -18,11 +18,11 @@ from .configuration_mmnas import MMnasConfig
 from .corpus import Corpus
 from .errors import InputError
 from .genotype import Genotype, SearchSpace, mcan
+from .records import RESULTS_FILE
 from .tasks import Rows
 from .training import TrainArguments, build_model, quiet, train
 
 REFRESH_SECONDS = 0.5
-RESULTS_FILE = "results.json"
 
 
 @dataclass

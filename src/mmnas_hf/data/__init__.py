@@ -110,6 +110,15 @@ def find_source(name: str) -> DataSource:
     )
 
 
+def facts_name(name: str) -> str:
+    """What `data.facts` knows a data set by: its own name, or that of the publication that a folder was built from."""
+    if name in DATASETS:
+        return name
+    if Path(name).is_dir():
+        return load_settings(Path(name)).get("publication", Path(name).name)
+    return download_settings(name).get("publication", name)
+
+
 def table_source(settings: Mapping[str, Any], load: Callable[[str, str | None], ImageTextData]) -> DataSource:
     """A folder of tables with what its `dataset.json` says."""
     splits = {f"{role}_split": split for role, split in settings.get("splits", {}).items()}
@@ -124,6 +133,7 @@ __all__ = [
     "DataSource",
     "ImageTextData",
     "RegionStore",
+    "facts_name",
     "find_source",
     "image_row",
     "keep_groups",

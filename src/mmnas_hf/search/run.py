@@ -14,7 +14,7 @@ from .proxyless import ProxylessStrategy
 from .strategy import Probabilities, Strategy, mean_entropy
 from .trainer import SearchArguments, SearchTrainer, read_log
 
-GENOTYPE_FILE = "genotype.json"
+GENOTYPE_FILE, SUPERNET_FOLDER = "genotype.json", "supernet"
 
 
 class Searched(NamedTuple):
@@ -62,7 +62,7 @@ def search(
 def save(trainer: SearchTrainer) -> None:
     """Write the supernet, the genotype and both pictures."""
     folder, genotype = Path(trainer.args.output_dir), trainer.strategy.genotype()
-    trainer.save_model(str(folder / "supernet"))
+    trainer.save_model(str(folder / SUPERNET_FOLDER))
     genotype.save(folder / GENOTYPE_FILE)
     draw_genotype(genotype.encoder, genotype.decoder, folder / "genotype.png", title=str(genotype))
     draw_probabilities([*read_log(trainer.log_file), trainer.log_entry({})], folder / "probabilities.png")

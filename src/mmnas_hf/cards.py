@@ -1,0 +1,154 @@
+"""Cards of networks, supernets and architectures, filled from what their runs recorded."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from .data.card import TASK_CATEGORIES
+from .data.facts import find_facts
+from .drawing import draw_genotype
+from .genotype import Genotype, SearchSpace
+from .pipeline_mmnas import PIPELINES
+from .records import Record, Scores, read_record
+from .tasks import TASKS
+
+TEMPLATE = Path(__file__).with_name("card_template.md")
+CARD_FILE, PICTURE_FILE = "README.md", "genotype.png"
+DECIMALS = 4
+
+
+class TaskWords(NamedTuple):
+    """What a card says of a task: what its networks do, how they are called, and a text to try."""
+
+    does: str
+    example: str
+    network: str
+    pipeline: str
+    text: str
+
+
+#: What networks of a task do, and a text that those of `scenes` understand.
+PHRASES = {
+    "vqa": ("answers questions about an image", "what shape is the red object ?"),
+    "vgd": ("finds what a phrase means in an image", "the red circle"),
+    "itm": ("tells how well a caption fits an image", "a red circle and a green square"),
+}
+
+
+def model_card(folder: Path, repo: str | None = None) -> ModelCard:
+    """The card of the network or supernet in a folder; `repo` is its name on the Hub, if it has one."""
+    return render(read_record(folder, repo), PICTURE_FILE if (folder / PICTURE_FILE).is_file() else None)
+
+
+def architecture_card(
+    genotype: Genotype,
+    repo: str,
+    task: str,
+    metrics: Mapping[str, float] | None = None,
+    search: Mapping[str, Any] | None = None,
+    picture: str | None = PICTURE_FILE,
+) -> ModelCard:
+    """The card of a repository that holds only a genotype.
+
+    `metrics` are of a network that was trained with it; `search` tells how it was found: `data`, `split` (of the
+    metrics), `command`, `seed`, `seconds`, `versions`, `notes` and `source` as in `Record`, and whatever else is to be
+    listed.
+    """
+    told = dict(search or {})
+    split = told.pop("split", "test")
+    known = {name: told.pop(name) for name in tuple(told) if name in Record.__dataclass_fields__}
+    scores = [Scores(known.get("data", ""), split, metrics)] if metrics else []
+    name = repo.rpartition("/")[2]
+    record = Record(
+        kind="architecture",
+        name=name,
+        place=repo,
+        task=task,
+        genotype=str(genotype),
+        scores=scores,
+        flags=told,
+        **known,
+    )
+    return render(record, picture)
+
+
+def write_card(folder: Path) -> None:
+    """Write the card of the network or supernet in a folder, and draw its architecture, so that it can be shared."""
+    if text := read_record(folder).genotype:
+        genotype = Genotype.parse(text)
+        draw_genotype(genotype.encoder, genotype.decoder, folder / PICTURE_FILE, title=text)
+    model_card(folder).save(folder / CARD_FILE)
+
+
+def render(record: Record, picture: str | None) -> ModelCard:
+    """The card of a record; `picture` is the path of its architecture's drawing, seen from the card."""
+    names = dict.fromkeys([record.data, *(scores.data for scores in record.scores)])
+    facts = {name: find_facts(name) for name in names if name}
+    space = SearchSpace.from_dict(record.space) if record.space else None
+    return ModelCard.from_template(
+        header(record),
+        template_path=str(TEMPLATE),
+        record=record,
+        picture=picture,
+        facts=facts,
+        limits=distinct(limit for fact in facts.values() for limit in fact.limits),
+        citations=distinct(fact.citation for fact in facts.values() if fact.citation),
+        task=words_of(record.task),
+        shown=shown,
+        space_size=space.size if space else 1,
+        example_genotype=record.genotype or (str(space.genotype([node[0] for node in space.nodes])) if space else ""),
+    )
+
+
+def distinct(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(texts))
+
+
+def shown(value: Any) -> str:
+    """A value as tables show it."""
+    if isinstance(value, float):
+        return f"{value:.{DECIMALS}g}" if value < 1 else f"{value:g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {shown(item)}" for name, item in value.items())
+    return ", ".join(map(shown, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def words_of(task: str) -> TaskWords:
+    does, example = PHRASES[task]
+    network = TASKS[task].model_class.__name__
+    (kind,) = (kind for kind in PIPELINES.values() if kind.network == network)
+    return TaskWords(does, example, network, kind.task_name, kind.text_key)
+
+
+def header(record: Record) -> ModelCardData:
+    """The metadata, with `model-index` for scores that belong to exactly this network or architecture."""
+    results = [result for scores in record.scores for result in eval_results(record, scores)]
+    return ModelCardData(
+        language="en",
+        license="apache-2.0",
+        library_name="mmnas_hf" if record.kind == "architecture" else "transformers",
+        pipeline_tag=TASK_CATEGORIES[record.task],
+        datasets=[record.data] if "/" in record.data else None,
+        tags=["mmnas", "mmnas_hf", "neural-architecture-search", record.task, record.kind],
+        **({"model_name": record.name, "eval_results": results} if results else {}),
+    )
+
+
+def eval_results(record: Record, scores: Scores) -> Iterable[EvalResult]:
+    """The entries of one split in `model-index`; what others report is marked as not verified, with its source."""
+    source = record.source or {}
+    for name, value in scores.metrics.items():
+        yield EvalResult(
+            task_type=TASK_CATEGORIES[record.task],
+            dataset_type=scores.data,
+            dataset_name=find_facts(scores.data).title,
+            dataset_split=scores.split,
+            metric_type=name.partition("/")[0],
+            metric_name=name,
+            metric_value=round(value, DECIMALS),
+            verified=False if source else None,
+            source_name=source.get("name"),
+            source_url=source.get("url"),
+        )

@@ -1,0 +1,179 @@
+"""What a run leaves about itself, and the record of a network or an architecture that its card is filled from."""
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+from . import __version__
+from .errors import InputError
+from .genotype import Genotype
+from .tasks import TASKS
+
+CONFIG_FILE, RECORD_FILE, RESULTS_FILE = "config.json", "run.json", "results.json"
+LIBRARIES = ("torch", "transformers", "datasets", "accelerate")
+SIZES = ("hidden_size", "word_size", "region_size", "pooler_size", "relation_size", "vocab_size")
+#: Flags that say how a network came about, in the order in which a card lists them.
+FLAGS = (
+    *("groups", "train_split", "validation_split", "labels_split", "eval_images"),
+    *("inherit", "word_vectors", "dropout", "box_feature"),
+    *("max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps"),
+    *("learning_rate", "adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay", "max_grad_norm"),
+    *("lr_scheduler_type", "ramp_epochs", "decay_epochs", "decay_factor", "hard_negatives", "hard_negatives_from"),
+    *("warm_up", "weight_steps", "gates", "architecture_learning_rate", "prior", "stable_epochs", "retrain_budget"),
+)
+UNSET = (None, False, [], -1)
+SEARCHED = (
+    "After {steps:,} steps the choice of a node has an entropy of {entropy:.2f} nats on average; it moved {moved:.2f} "
+    "from the prior (total variation, 0 to 1), to another operation at {changed_nodes} nodes."
+)
+#: Flags that mean nothing as long as another is unset.
+NEED = {"decay_factor": "decay_epochs", "hard_negatives_from": "hard_negatives"}
+
+Contents = Mapping[str, Any]  # of a JSON file
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Metrics of one network on one split of a data set."""
+
+    data: str
+    split: str
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """All that a card tells of a network, a supernet or an architecture alone.
+
+    `place` is what `from_pretrained` takes. `genotype` is in its short form; a supernet's is what the search found, if
+    that is known. `kind` is network, supernet or architecture. `compared` are the networks that were trained after a
+    search. `source` has the `name` and `url` of who reports the scores, where they were not measured by this run.
+    """
+
+    name: str
+    place: str
+    task: str
+    genotype: str
+    kind: str = "network"
+    space: dict[str, list[list[str]]] | None = None
+    sizes: dict[str, Any] = field(default_factory=dict)
+    data: str = ""
+    scores: Sequence[Scores] = ()
+    compared: Sequence[dict[str, Any]] = ()
+    flags: dict[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    command: str = ""
+    seed: int | None = None
+    parameters: int | None = None
+    seconds: float | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    source: dict[str, str] | None = None
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        data = read_json(path)
+        return cls(**data | {"scores": [Scores(**scores) for scores in data["scores"]]})
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+
+
+def read_record(folder: Path, repo: str | None = None) -> Record:
+    """The record of a network or a supernet from its folder; a supernet's search is recorded in the folder around it.
+
+    Raises `InputError` for a folder without a model.
+    """
+    config, place = read_json(folder / CONFIG_FILE), repo or portable(str(folder))
+    kind = "network" if config.get("genotype") else "supernet"
+    home = folder if kind == "network" or (folder / RECORD_FILE).is_file() else folder.parent
+    run, results = (read_json(home / name) if (home / name).is_file() else {} for name in (RECORD_FILE, RESULTS_FILE))
+    flags = {name: value for part in run.get("arguments", {}).values() for name, value in part.items()}
+    result = trained(config, results, run, flags) if kind == "network" else searched(config, results)
+    return Record(
+        name=place.rpartition("/")[2],
+        place=place,
+        task=task_of(config),
+        kind=kind,
+        sizes={name: config[name] for name in SIZES if name in config},
+        flags=chosen_flags(flags),
+        **{name: run[name] for name in ("data", "command", "seed", "versions", "source") if name in run},
+        **{**result, "notes": [*run.get("notes", ()), *result.get("notes", ())]},
+    )
+
+
+def trained(config: Contents, results: Contents, run: Contents, flags: Contents) -> dict[str, Any]:
+    """What a network's card says of its training's result."""
+    measured = "data" in run and "metrics" in results
+    scores = [Scores(run["data"], flags.get("test_split") or "test", results["metrics"])] if measured else []
+    cost = {name: results[name] for name in ("parameters", "seconds") if name in results}
+    return {"genotype": str(Genotype.from_dict(config["genotype"])), "scores": scores, **cost}
+
+
+def searched(config: Contents, results: Contents) -> dict[str, Any]:
+    """What a supernet's card says of its search's result."""
+    found = results.get("search", {})
+    return {
+        "genotype": found.get("genotype", ""),
+        "space": config["search_space"],
+        "compared": [without_metrics(row) for row in results.get("networks", [])],
+        "notes": [SEARCHED.format(**found)] if found else [],
+        "seconds": found.get("seconds"),
+    }
+
+
+def without_metrics(row: Contents) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "metrics"}
+
+
+def task_of(config: Contents) -> str:
+    """The task of a network by the class that its configuration names."""
+    tasks = {task.model_class.__name__: name for name, task in TASKS.items()}
+    (architecture,) = config.get("architectures") or ("none",)
+    if architecture not in tasks:
+        raise InputError(f"a model of class {architecture} does no task; known: {', '.join(tasks)}")
+    return tasks[architecture]
+
+
+def chosen_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that a card lists, without those that mean nothing."""
+    chosen = {name: flags[name] for name in FLAGS if flags.get(name) not in UNSET}
+    unused = {name for name, other in NEED.items() if other not in chosen}
+    unused |= {"num_train_epochs"} if "max_steps" in chosen else set()
+    return {name: shown(value) for name, value in chosen.items() if name not in unused}
+
+
+def shown(value: Any) -> Any:
+    return portable(value) if isinstance(value, str) else value
+
+
+def command_line(processes: int = 1) -> str:
+    """How the running script was called, without the folders of this machine."""
+    start = "python" if processes == 1 else f"torchrun --nproc_per_node {processes}"
+    script, *flags = sys.argv
+    return f"{start} scripts/{Path(script).name} {shlex.join(map(portable, flags))}".strip()
+
+
+def portable(word: str) -> str:
+    """The same word of a command, its absolute path cut to the part below the working folder, or to its name."""
+    flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    path = Path(value)
+    if path.is_absolute():
+        value = str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path.name)
+    return f"{flag}{equals}{value}"
+
+
+def versions() -> dict[str, str]:
+    """The versions of this package and of what computes."""
+    return {"mmnas_hf": __version__, **{name: version(name) for name in LIBRARIES}}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
