@@ -139,10 +139,12 @@ class MMnasPipeline(Pipeline):
 
 def check_network(kind: MMnasPipeline, model: MMnasPreTrainedModel) -> None:
     """Raise `InputError` unless a pipeline can run a network."""
-    name, tasks = type(model).__name__, {other.network: other.task_name for other in MMnasPipeline.__subclasses__()}
-    if name != kind.network:
-        fix = f"; use {tasks[name]}" if name in tasks else ""
-        raise InputError(f"{kind.task_name} runs networks of class {kind.network}, and this is a {name}{fix}")
+    tasks = {other.network: other.task_name for other in MMnasPipeline.__subclasses__()}
+    # Weights that were saved with another head load as well, and this head's are then random.
+    for name in (type(model).__name__, *(model.config.architectures or ())):
+        if name != kind.network:
+            fix = f"; use {tasks[name]}" if name in tasks else ""
+            raise InputError(f"{kind.task_name} runs networks of class {kind.network}, and this is a {name}{fix}")
     if model.config.space.size > 1:
         raise InputError("this is a supernet; give one network of it, model.derive(genotype)")
 
