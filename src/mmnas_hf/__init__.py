@@ -48,7 +48,16 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
 
 
-for _part in ("configuration", "modeling", "processing"):
-    wrapt.register_post_import_hook(f"{__name__}.auto:register_{_part}", f"transformers.models.auto.{_part}_auto")
-wrapt.register_post_import_hook(f"{__name__}.auto:load_pipelines", "transformers.pipelines")
-wrapt.register_post_import_hook(f"{__name__}.auto:register_pipelines", f"{__name__}.pipeline_mmnas")
+def _import_after(other: str, part: str) -> None:
+    wrapt.register_post_import_hook(lambda _: import_module(f"{__name__}.{part}_mmnas"), other)
+
+
+# A part is imported with the module of transformers that is to know it, and registered when both are through: whichever
+# of the two is asked for first imports the other before it ends.
+_import_after("transformers.models.auto.configuration_auto", "configuration")
+_import_after("transformers.models.auto.modeling_auto", "modeling")
+_import_after("transformers.models.auto.processing_auto", "processing")
+_import_after("transformers.pipelines", "base_pipeline")
+_import_after(f"{__name__}.base_pipeline_mmnas", "pipeline")
+for _part in ("configuration", "modeling", "processing", "pipeline"):
+    wrapt.register_post_import_hook(f"{__name__}.auto:register_{_part}", f"{__name__}.{_part}_mmnas")

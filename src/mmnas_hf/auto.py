@@ -1,10 +1,9 @@
 """MMnas in transformers' Auto classes and pipelines, and Auto classes for the two tasks that have none there.
 
-The functions named in the package's hooks run right after the module that each is about was imported.
+A `register_*` function runs when both its own module of this package and that of transformers are imported.
 """
 
 from collections import OrderedDict
-from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -19,38 +18,33 @@ AUTO_MODELS = {
 }
 
 
-def register_configuration(module: ModuleType) -> None:
-    from .configuration_mmnas import MMnasConfig  # noqa: PLC0415 - not before transformers' own import is through
+def register_configuration(configuration: ModuleType) -> None:
+    from transformers import AutoConfig  # noqa: PLC0415 - importing the package must not import transformers
 
-    module.AutoConfig.register(MMnasConfig.model_type, MMnasConfig, exist_ok=True)
+    AutoConfig.register(configuration.MMnasConfig.model_type, configuration.MMnasConfig, exist_ok=True)
 
 
-def register_modeling(module: ModuleType) -> None:
-    from . import modeling_mmnas as modeling  # noqa: PLC0415
-    from .configuration_mmnas import MMnasConfig  # noqa: PLC0415
+def register_modeling(modeling: ModuleType) -> None:
+    from transformers.models.auto import modeling_auto  # noqa: PLC0415
 
     for auto_class, network in AUTO_MODELS.items():
-        getattr(module, auto_class).register(MMnasConfig, getattr(modeling, network), exist_ok=True)
+        getattr(modeling_auto, auto_class).register(modeling.MMnasConfig, getattr(modeling, network), exist_ok=True)
 
 
-def register_processing(module: ModuleType) -> None:
+def register_processing(processing: ModuleType) -> None:
+    from transformers import AutoProcessor  # noqa: PLC0415
+
     from .configuration_mmnas import MMnasConfig  # noqa: PLC0415
-    from .processing_mmnas import MMnasProcessor  # noqa: PLC0415
 
-    module.AutoProcessor.register(MMnasConfig, MMnasProcessor, exist_ok=True)
-
-
-def load_pipelines(module: ModuleType) -> None:
-    """Have `register_pipelines` run; whichever of the two modules is imported first, it runs after both."""
-    import_module(".pipeline_mmnas", __package__)
+    AutoProcessor.register(MMnasConfig, processing.MMnasProcessor, exist_ok=True)
 
 
-def register_pipelines(module: ModuleType) -> None:
+def register_pipeline(pipeline: ModuleType) -> None:
     from transformers.models.auto import modeling_auto  # noqa: PLC0415
     from transformers.pipelines import PIPELINE_REGISTRY  # noqa: PLC0415
 
     auto_classes = {network: getattr(modeling_auto, name) for name, network in AUTO_MODELS.items()}
-    for name, kind in module.PIPELINES.items():
+    for name, kind in pipeline.PIPELINES.items():
         PIPELINE_REGISTRY.register_pipeline(name, kind, pt_model=auto_classes[kind.network])
 
 

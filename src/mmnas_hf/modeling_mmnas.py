@@ -1,22 +1,25 @@
 """MMnas: one backbone that is supernet and derived network, and one head a task."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import ModelOutput
 
 from .boxes import box_features, encode_deltas, overlaps
 from .configuration_mmnas import MMnasConfig
 from .errors import InputError
 from .genotype import Genotype
-from .operations import GEOMETRIES, OPERATIONS, Context, LayerNorm, Sublayer
+from .operations import GEOMETRIES, OPERATIONS, Context, LayerNorm
 
 Gate = Mapping[str, float | Tensor]  # operation name -> multiplier; operations left out do not run
 Path = Sequence[Gate]  # one gate a node, encoder first
@@ -62,6 +65,19 @@ class MMnasOutput(ModelOutput):
     box_deltas: Tensor | None = None
     word_weights: Tensor | None = None
     region_weights: Tensor | None = None
+
+
+class Sublayer(GradientCheckpointingLayer):
+    """Dropout, residual and norm around one operation."""
+
+    def __init__(self, name: str, config: MMnasConfig):
+        super().__init__()
+        self.operation = OPERATIONS[name](config)
+        self.dropout = nn.Dropout(config.dropout)
+        self.norm = LayerNorm(config.hidden_size)
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        return self.norm(x + self.dropout(self.operation(x, context)))
 
 
 class Node(nn.ModuleDict):
@@ -128,7 +144,7 @@ def run_chain(nodes: Iterable[Node], x: Tensor, context: Context, path: Path) ->
     return x
 
 
-class AttentionPooler(nn.Module):
+class Pooler(nn.Module):
     """Weighted mean of a sequence, the weights being a learned softmax over its valid positions."""
 
     def __init__(self, config: MMnasConfig):
@@ -150,8 +166,8 @@ class PooledHead(nn.Module):
 
     def __init__(self, config: MMnasConfig, outputs: int):
         super().__init__()
-        self.words = AttentionPooler(config)
-        self.regions = AttentionPooler(config)
+        self.words = Pooler(config)
+        self.regions = Pooler(config)
         self.norm = LayerNorm(2 * config.hidden_size)
         self.classifier = nn.Linear(2 * config.hidden_size, outputs)
 
@@ -167,7 +183,7 @@ class RegionHead(nn.Module):
 
     def __init__(self, config: MMnasConfig):
         super().__init__()
-        self.words = AttentionPooler(config)
+        self.words = Pooler(config)
         self.regions = nn.Linear(config.hidden_size, 2 * config.hidden_size)
         self.norm = LayerNorm(2 * config.hidden_size)
         self.score = nn.Linear(2 * config.hidden_size, 1)
@@ -190,7 +206,14 @@ class MMnasPreTrainedModel(PreTrainedModel):
     base_model_prefix = "mmnas"
     main_input_name = "region_features"
     input_modalities = ("image", "text")
+    supports_gradient_checkpointing = True
     _supports_sdpa = True
+    _no_split_modules = ("Sublayer", "Pooler")
+
+    def _set_gradient_checkpointing(
+        self, enable: bool = True, gradient_checkpointing_func: Callable = checkpoint, **settings: Any
+    ) -> None:
+        super()._set_gradient_checkpointing(enable, spread_arguments(gradient_checkpointing_func), **settings)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -219,6 +242,16 @@ class MMnasPreTrainedModel(PreTrainedModel):
         weights = self.state_dict()
         derived.load_state_dict({name: weights[name].clone() for name in derived.state_dict()}, assign=True)
         return derived.train(self.training)
+
+
+def spread_arguments(checkpoint: Callable) -> Callable:
+    """Checkpointing that also finds the tensors inside a `Context`; the reentrant kind only sees arguments."""
+
+    def run(function: Callable, *arguments: Any) -> Any:
+        leaves, structure = tree_flatten(arguments)
+        return checkpoint(lambda *leaves: function(*tree_unflatten(leaves, structure)), *leaves)
+
+    return run
 
 
 class MMnasModel(MMnasPreTrainedModel):
@@ -341,7 +374,7 @@ def all_valid(positions: Tensor) -> Tensor:
 def additive_mask(mask: Tensor, states: Tensor) -> Tensor:
     """Zero on valid positions, very negative on padding: [batch, 1, 1, positions], added to attention scores."""
     zeros = torch.zeros(mask.shape, dtype=states.dtype, device=states.device)
-    return zeros.masked_fill(~mask, torch.finfo(states.dtype).min / 2)[:, None, None]
+    return zeros.masked_fill(~mask.to(states.device), torch.finfo(states.dtype).min / 2)[:, None, None]
 
 
 class MMnasForTask(MMnasPreTrainedModel):

@@ -89,19 +89,6 @@ class LayerNorm(nn.LayerNorm):
         return F.layer_norm(x, self.normalized_shape, self.weight * self.correction, self.bias, self.eps)
 
 
-class Sublayer(nn.Module):
-    """Dropout, residual and norm around one operation."""
-
-    def __init__(self, name: str, config: MMnasConfig):
-        super().__init__()
-        self.operation = OPERATIONS[name](config)
-        self.dropout = nn.Dropout(config.dropout)
-        self.norm = LayerNorm(config.hidden_size)
-
-    def forward(self, x: Tensor, context: Context) -> Tensor:
-        return self.norm(x + self.dropout(self.operation(x, context)))
-
-
 def eager_attention(
     module: nn.Module,
     query: Tensor,
@@ -168,7 +155,8 @@ class RelationSelfAttention(Operation):
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         weights = F.relu(self.relation(context.relations[self.geometry]))  # [images, regions, regions, heads]
-        bias = weights.permute(0, 3, 1, 2).clamp(min=MINIMAL_RELATION).log()
+        # In single precision, for half precision has hardly any numbers so small.
+        bias = weights.permute(0, 3, 1, 2).float().clamp(min=MINIMAL_RELATION).log().to(x.dtype)
         return self.attention(x, x, context.spread(bias) + context.mask)
 
 
