@@ -31,7 +31,7 @@ class Made(NamedTuple):
 
 def make_pipeline(name: str, genotype: str = GENOTYPE, detector: Any = None, **settings) -> Made:
     corpus = tiny_corpus(TASK_OF[name])
-    config = MMnasConfig(**corpus.settings(), **SIZES, genotype=genotype, **settings)
+    config = MMnasConfig(**corpus.settings() | SIZES | settings, genotype=genotype)
     model = build_model(corpus, config, 0)
     return Made(pipeline(name, model=model, processor=corpus.processor, detector=detector, device="cpu"), corpus)
 

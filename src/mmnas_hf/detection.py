@@ -62,12 +62,13 @@ class TransformersDetector:
     @torch.no_grad()
     def __call__(self, picture: Image.Image) -> Detection:
         size = (picture.height, picture.width)
-        inputs = self.processor(images=picture, return_tensors="pt").to(self.model.device)
+        inputs = self.processor(images=picture, return_tensors="pt").to(self.model.device, self.model.dtype)
         outputs = self.model(**inputs)
         check_queries(outputs, self.model)
+        outputs.logits, outputs.pred_boxes = outputs.logits.float(), outputs.pred_boxes.float()
         (found,) = self.processor.post_process_object_detection(outputs, threshold=0.0, target_sizes=[size])
-        boxes = pixel_corners(outputs.pred_boxes[0].float(), size)
-        confidence = query_confidence(found["boxes"].float(), found["scores"].float(), boxes)
+        boxes = pixel_corners(outputs.pred_boxes[0], size)
+        confidence = query_confidence(found["boxes"], found["scores"], boxes)
         chosen = self.choose(confidence)
         features = outputs.last_hidden_state[0, -len(boxes) :][chosen]  # some models have states of pixels before them
         limits = boxes.new_tensor([size[1], size[0], size[1], size[0]])
@@ -77,11 +78,11 @@ class TransformersDetector:
     def choose(self, confidence: Tensor) -> Tensor:
         """The queries that become regions."""
         count = min(max(int((confidence > self.confidence).sum()), self.min_regions), self.max_regions)
-        return confidence.argsort(descending=True)[:count]
+        return confidence.argsort(descending=True, stable=True)[:count]
 
 
 def check_queries(outputs: Any, model: "PreTrainedModel") -> None:
-    if any(getattr(outputs, name, None) is None for name in ("pred_boxes", "last_hidden_state")):
+    if any(getattr(outputs, name, None) is None for name in ("logits", "pred_boxes", "last_hidden_state")):
         name = type(model).__name__
         raise InputError(f"{name} gives no queries with boxes and states; give a detector such as DETR or RT-DETR")
 
