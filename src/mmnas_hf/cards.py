@@ -16,7 +16,9 @@ from .tasks import TASKS
 
 TEMPLATE = Path(__file__).with_name("card_template.md")
 CARD_FILE, PICTURE_FILE = "README.md", "genotype.png"
-DECIMALS = 4
+DIGITS = 4
+#: What of a search's description has a place of its own in a card.
+TOLD = ("data", "command", "seed", "seconds", "versions", "notes", "source")
 
 
 class TaskWords(NamedTuple):
@@ -48,45 +50,49 @@ def architecture_card(
     task: str,
     metrics: Mapping[str, float] | None = None,
     search: Mapping[str, Any] | None = None,
-    picture: str | None = PICTURE_FILE,
 ) -> ModelCard:
     """The card of a repository that holds only a genotype.
 
-    `metrics` are of a network that was trained with it; `search` tells how it was found: `data`, `split` (of the
-    metrics), `command`, `seed`, `seconds`, `versions`, `notes` and `source` as in `Record`, and whatever else is to be
-    listed.
+    `metrics` are of a network that was trained with it. Of what `search` tells, all of `TOLD`, `space` and `split` (of
+    the metrics) have a place in the card, and the rest is listed.
     """
-    told = dict(search or {})
-    split = told.pop("split", "test")
-    known = {name: told.pop(name) for name in tuple(told) if name in Record.__dataclass_fields__}
+    told = {"split": "test", **(search or {})}
+    split = told.pop("split")
+    known = {name: told.pop(name) for name in TOLD if name in told}
+    space = told.pop("space") if isinstance(told.get("space"), Mapping) else None
     scores = [Scores(known.get("data", ""), split, metrics)] if metrics else []
-    name = repo.rpartition("/")[2]
     record = Record(
         kind="architecture",
-        name=name,
         place=repo,
+        on_hub=True,
         task=task,
         genotype=str(genotype),
+        space=space,
         scores=scores,
         flags=told,
         **known,
     )
-    return render(record, picture)
+    return render(record, PICTURE_FILE)
 
 
 def write_card(folder: Path) -> None:
     """Write the card of the network or supernet in a folder, and draw its architecture, so that it can be shared."""
-    if text := read_record(folder).genotype:
-        genotype = Genotype.parse(text)
-        draw_genotype(genotype.encoder, genotype.decoder, folder / PICTURE_FILE, title=text)
+    if genotype := read_record(folder).genotype:
+        draw(genotype, folder / PICTURE_FILE)
     model_card(folder).save(folder / CARD_FILE)
+
+
+def draw(genotype: str, path: Path) -> None:
+    parsed = Genotype.parse(genotype)
+    draw_genotype(parsed.encoder, parsed.decoder, path, title=genotype)
 
 
 def render(record: Record, picture: str | None) -> ModelCard:
     """The card of a record; `picture` is the path of its architecture's drawing, seen from the card."""
     names = dict.fromkeys([record.data, *(scores.data for scores in record.scores)])
     facts = {name: find_facts(name) for name in names if name}
-    space = SearchSpace.from_dict(record.space) if record.space else None
+    space = SearchSpace.from_dict(record.space) if record.space else Genotype.parse(record.genotype).as_space()
+    first = str(space.genotype([node[0] for node in space.nodes]))
     return ModelCard.from_template(
         header(record),
         template_path=str(TEMPLATE),
@@ -97,8 +103,8 @@ def render(record: Record, picture: str | None) -> ModelCard:
         citations=distinct(fact.citation for fact in facts.values() if fact.citation),
         task=words_of(record.task),
         shown=shown,
-        space_size=space.size if space else 1,
-        example_genotype=record.genotype or (str(space.genotype([node[0] for node in space.nodes])) if space else ""),
+        space=space,
+        member=record.genotype or first,
     )
 
 
@@ -109,10 +115,12 @@ def distinct(texts: Iterable[str]) -> list[str]:
 def shown(value: Any) -> str:
     """A value as tables show it."""
     if isinstance(value, float):
-        return f"{value:.{DECIMALS}g}" if value < 1 else f"{value:g}"
+        return f"{value:.{DIGITS}g}"
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {shown(item)}" for name, item in value.items())
-    return ", ".join(map(shown, value)) if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(shown, value))
+    return str(value).replace("|", r"\|")  # which would end a column
 
 
 def words_of(task: str) -> TaskWords:
@@ -147,7 +155,7 @@ def eval_results(record: Record, scores: Scores) -> Iterable[EvalResult]:
             dataset_split=scores.split,
             metric_type=name.partition("/")[0],
             metric_name=name,
-            metric_value=round(value, DECIMALS),
+            metric_value=round(value, DIGITS),
             verified=False if source else None,
             source_name=source.get("name"),
             source_url=source.get("url"),

@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -16,11 +16,11 @@ from .tasks import TASKS
 
 CONFIG_FILE, RECORD_FILE, RESULTS_FILE = "config.json", "run.json", "results.json"
 LIBRARIES = ("torch", "transformers", "datasets", "accelerate")
-SIZES = ("hidden_size", "word_size", "region_size", "pooler_size", "relation_size", "vocab_size")
+SIZES = ("hidden_size", "word_size", "region_size", "pooler_size", "relation_size", "vocab_size", "box_feature")
 #: Flags that say how a network came about, in the order in which a card lists them.
 FLAGS = (
     *("groups", "train_split", "validation_split", "labels_split", "eval_images"),
-    *("inherit", "word_vectors", "dropout", "box_feature"),
+    *("inherit", "word_vectors", "dropout"),
     *("max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps"),
     *("learning_rate", "adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay", "max_grad_norm"),
     *("lr_scheduler_type", "ramp_epochs", "decay_epochs", "decay_factor", "hard_negatives", "hard_negatives_from"),
@@ -50,23 +50,23 @@ class Scores:
 class Record:
     """All that a card tells of a network, a supernet or an architecture alone.
 
-    `place` is what `from_pretrained` takes. `genotype` is in its short form; a supernet's is what the search found, if
-    that is known. `kind` is network, supernet or architecture. `compared` are the networks that were trained after a
-    search. `source` has the `name` and `url` of who reports the scores, where they were not measured by this run.
+    `place` is what `from_pretrained` takes, on the Hub or not. `genotype` is in its short form; a supernet's is what
+    the search found, if that is known. `compared` are the networks that were trained after a search. `source` has the
+    `name` and `url` of who reports the scores, where they were not measured by this run.
     """
 
-    name: str
+    kind: str  # network, supernet or architecture
     place: str
+    on_hub: bool
     task: str
     genotype: str
-    kind: str = "network"
     space: dict[str, list[list[str]]] | None = None
     sizes: dict[str, Any] = field(default_factory=dict)
     data: str = ""
-    scores: Sequence[Scores] = ()
-    compared: Sequence[dict[str, Any]] = ()
+    scores: list[Scores] = field(default_factory=list)
+    compared: list[dict[str, Any]] = field(default_factory=list)
     flags: dict[str, Any] = field(default_factory=dict)
-    notes: Sequence[str] = ()
+    notes: list[str] = field(default_factory=list)
     command: str = ""
     seed: int | None = None
     parameters: int | None = None
@@ -79,6 +79,10 @@ class Record:
         data = read_json(path)
         return cls(**data | {"scores": [Scores(**scores) for scores in data["scores"]]})
 
+    @property
+    def name(self) -> str:
+        return self.place.rpartition("/")[2]
+
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
 
@@ -88,18 +92,18 @@ def read_record(folder: Path, repo: str | None = None) -> Record:
 
     Raises `InputError` for a folder without a model.
     """
-    config, place = read_json(folder / CONFIG_FILE), repo or portable(str(folder))
+    config = read_json(folder / CONFIG_FILE)
     kind = "network" if config.get("genotype") else "supernet"
     home = folder if kind == "network" or (folder / RECORD_FILE).is_file() else folder.parent
     run, results = (read_json(home / name) if (home / name).is_file() else {} for name in (RECORD_FILE, RESULTS_FILE))
     flags = {name: value for part in run.get("arguments", {}).values() for name, value in part.items()}
     result = trained(config, results, run, flags) if kind == "network" else searched(config, results)
     return Record(
-        name=place.rpartition("/")[2],
-        place=place,
-        task=task_of(config),
         kind=kind,
-        sizes={name: config[name] for name in SIZES if name in config},
+        place=repo or portable(str(folder)),
+        on_hub=repo is not None,
+        task=task_of(config),
+        sizes={name: config[name] for name in SIZES if config.get(name)},
         flags=chosen_flags(flags),
         **{name: run[name] for name in ("data", "command", "seed", "versions", "source") if name in run},
         **{**result, "notes": [*run.get("notes", ()), *result.get("notes", ())]},

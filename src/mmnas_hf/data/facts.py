@@ -26,6 +26,10 @@ PEOPLE = (
 )
 ENGLISH = "All texts are English, written by paid crowd workers, most of them in the United States."
 REFERENCES = "Only objects of COCO's 80 kinds are referred to, and every expression means exactly one box."
+DETECTOR = (
+    "Regions come from an object detector, in the original one trained on Visual Genome: what it does not find cannot "
+    "be asked about, and what it has learnt wrongly is passed on."
+)
 
 LIMITS: dict[str, tuple[str, ...]] = {
     "vqa-v2": (
@@ -40,21 +44,21 @@ LIMITS: dict[str, tuple[str, ...]] = {
     "refcoco": (
         COCO_IMAGES,
         REFERENCES,
-        "The expressions come from a game against the clock: they are short, often about left and right, and testA is "
-        "about people, testB about other things, so that scores on them differ.",
+        "RefCOCO's expressions come from a game against the clock: they are short and often about left and right. "
+        "Its testA is about people, testB about other things.",
         PEOPLE,
     ),
     "refcoco+": (
         COCO_IMAGES,
         REFERENCES,
-        "The writers were not allowed to say where in the image something is, so that looks decide; testA is about "
-        "people, testB about other things.",
+        "RefCOCO+'s writers were not allowed to say where in the image something is, so that looks decide. Its "
+        "testA is about people, testB about other things.",
         PEOPLE,
     ),
     "refcocog": (
         COCO_IMAGES,
         REFERENCES,
-        "The expressions are long, written without a partner to test them; much of the data can be solved from the "
+        "RefCOCOg's expressions are long, written without a partner to test them; many of them can be solved from the "
         "kind of object alone, without the rest of the sentence.",
         PEOPLE,
     ),
@@ -119,7 +123,7 @@ FACTS: dict[str, Facts] = {
             title=publication.title,
             licence=publication.licence,
             homepage=publication.homepage,
-            limits=LIMITS[publication.name],
+            limits=(*LIMITS[publication.name], DETECTOR),
             citation=publication.citation.strip(),
         )
         for publication in PUBLICATIONS.values()
