@@ -1,16 +1,14 @@
 """The networks compute what the original computes, whatever their operations, task, padding and storage."""
 
-import json
 import math
 
 import pytest
 import torch
-from safetensors import safe_open
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForVisualQuestionAnswering
 
 import mmnas_hf
-from golden_names import golden_config, rename
+from foreign import golden_network, part, recorded
 from mmnas_hf.errors import InputError
 from mmnas_hf.genotype import LETTERS, Genotype, SearchSpace
 from mmnas_hf.modeling_mmnas import MMnasModel, Node
@@ -69,18 +67,9 @@ def all_equal(first, second):
 
 
 def load_golden(path, attention):
-    with safe_open(path, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        sizes = json.loads(file.metadata()["config"])
-    config = golden_config(sizes, genotype=Genotype(tuple(sizes["encoder"]), tuple(sizes["decoder"])))
-    config._attn_implementation = attention
-    weights = {
-        rename(name.removeprefix("weights."), config.space): tensor
-        for name, tensor in tensors.items()
-        if name.startswith("weights.")
-    }
-    model = TASK_CLASSES[path.stem](config).eval()
-    model.load_state_dict(weights)
+    tensors, _ = recorded(path)
+    model = golden_network(path).model
+    model.set_attn_implementation(attention)
     regions = torch.arange(tensors["inputs.region_features"].shape[1]) < tensors["inputs.num_regions"][:, None]
     batch = {
         "input_ids": tensors["inputs.input_ids"],
@@ -89,7 +78,7 @@ def load_golden(path, attention):
         "region_boxes": tensors["inputs.region_boxes"],
         "region_mask": regions,
     }
-    return model, batch, {name.removeprefix("outputs."): t for name, t in tensors.items() if name.startswith("outputs")}
+    return model, batch, part(tensors, "outputs.")
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)

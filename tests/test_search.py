@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 from transformers import TrainerCallback
 
-from golden_names import golden_config, rename
+import foreign
 from mmnas_hf.errors import InputError
 from mmnas_hf.genotype import Genotype, SearchSpace
-from mmnas_hf.modeling_mmnas import MMnasForVisualQuestionAnswering
 from mmnas_hf.search.priors import PRIORS, initial_alphas
 from mmnas_hf.search.proxyless import GATES, ProxylessStrategy
 from mmnas_hf.search.run import changed_nodes, search, total_variation
@@ -59,14 +57,13 @@ def names(path):
 
 @pytest.fixture(scope="module")
 def recorded(golden):
-    with safe_open(golden / "supernet_vqa.safetensors", "pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["config"])  # noqa: SIM118
+    return foreign.recorded(golden / "supernet_vqa.safetensors")[0]
 
 
 @pytest.fixture(scope="module", params=GATES)
-def repeated(request, recorded):
+def repeated(request, recorded, golden):
     """The recorded architecture step of one mode, done again: the mode, the strategy and the loss."""
-    tensors, sizes = recorded
+    tensors, supernet = recorded, foreign.golden_network(golden / "supernet_vqa.safetensors").model
     mode, space = request.param, SearchSpace.chain(2, 3)
     nodes = range(len(space.nodes))
     strategy = ProxylessStrategy(space, gates=mode)
@@ -79,19 +76,9 @@ def repeated(request, recorded):
     else:
         rivals = [torch.tensor(pair) for pair in zip(active, tensors["two.inactive"].tolist(), strict=True)]
         path = strategy.gated_path(rivals, [0 for _ in nodes])
-    loss = golden_supernet(tensors, sizes, space)(**golden_batch(tensors), path=path).loss
+    loss = supernet(**golden_batch(tensors), path=path).loss
     strategy.update(loss)
     return mode, strategy, loss
-
-
-def golden_supernet(tensors, sizes, space):
-    config = golden_config(sizes, search_space=space)
-    model = MMnasForVisualQuestionAnswering(config)
-    weights = {name.removeprefix("weights."): value for name, value in tensors.items() if name.startswith("weights.")}
-    # The original also embeds relations between words, and uses them nowhere.
-    weights = {rename(name, space): value for name, value in weights.items() if "linear_x_rel" not in name}
-    model.load_state_dict(weights)
-    return model
 
 
 def golden_batch(tensors):
@@ -107,20 +94,20 @@ def golden_batch(tensors):
 
 def test_an_architecture_steps_loss_is_the_originals(repeated, recorded):
     mode, _, loss = repeated
-    expected = recorded[0][f"{mode}.loss"]
+    expected = recorded[f"{mode}.loss"]
     torch.testing.assert_close(loss.detach(), expected.view(()), rtol=1e-6, atol=1e-5)
 
 
 def test_alphas_gradients_are_the_originals(repeated, recorded):
     mode, strategy, _ = repeated
     for node, alpha in enumerate(strategy.alphas):
-        torch.testing.assert_close(alpha.grad, recorded[0][f"{mode}.alpha_grad.{node}"], **GOLDEN_TOLERANCE)
+        torch.testing.assert_close(alpha.grad, recorded[f"{mode}.alpha_grad.{node}"], **GOLDEN_TOLERANCE)
 
 
 def test_alphas_after_the_step_are_the_originals(repeated, recorded):
     mode, strategy, _ = repeated
     for node, alpha in enumerate(strategy.alphas):
-        torch.testing.assert_close(alpha.detach(), recorded[0][f"{mode}.alpha_after.{node}"], **GOLDEN_TOLERANCE)
+        torch.testing.assert_close(alpha.detach(), recorded[f"{mode}.alpha_after.{node}"], **GOLDEN_TOLERANCE)
 
 
 # Binary gates

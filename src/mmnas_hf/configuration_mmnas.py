@@ -29,6 +29,7 @@ class MMnasConfig(PreTrainedConfig):
     pooler_size: int = 512
     dropout: float | int = 0.1
     box_feature: bool = False
+    attention_bias: bool = False
     genotype: Any = None
     search_space: Any = None
 

@@ -106,18 +106,18 @@ def eager_attention(
 
 
 class MultiHeadAttention(nn.Module):
-    """Attention with heads of size 64 and projections without bias."""
+    """Attention with heads of size 64; its projections have no bias unless `config.attention_bias` says so."""
 
     is_causal = False
 
     def __init__(self, config: MMnasConfig):
         super().__init__()
-        size = config.hidden_size
+        size, bias = config.hidden_size, config.attention_bias
         self.config = config
-        self.query = nn.Linear(size, size, bias=False)
-        self.key = nn.Linear(size, size, bias=False)
-        self.value = nn.Linear(size, size, bias=False)
-        self.merge = nn.Linear(size, size, bias=False)
+        self.query = nn.Linear(size, size, bias=bias)
+        self.key = nn.Linear(size, size, bias=bias)
+        self.value = nn.Linear(size, size, bias=bias)
+        self.merge = nn.Linear(size, size, bias=bias)
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
