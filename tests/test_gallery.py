@@ -110,20 +110,10 @@ def test_images_come_in_any_form(tmp_path):
     pipe = make_pipeline(ITM, detector=lambda picture: random_detection(3, sum(picture.getpixel((0, 0))))).pipe
     image = random_detection(3, 255)
     arrays = {"features": image.features, "boxes": image.boxes, "height": HEIGHT, "width": WIDTH}
-    np.savez(
-        tmp_path / "a.npz", x=image.features.T, bbox=image.boxes, image_h=np.int64(HEIGHT), image_w=np.int64(WIDTH)
-    )
-    picture = Image.new("RGB", (WIDTH, HEIGHT), "red")
+    file, picture = tmp_path / "a.npz", Image.new("RGB", (WIDTH, HEIGHT), "red")
+    np.savez(file, x=image.features.T, bbox=image.boxes, image_h=np.int64(HEIGHT), image_w=np.int64(WIDTH))
     picture.save(tmp_path / "a.png")
-    forms = [
-        image,
-        {"regions": image},
-        arrays,
-        tmp_path / "a.npz",
-        picture,
-        tmp_path / "a.png",
-        str(tmp_path / "a.png"),
-    ]
+    forms = [image, {"regions": image}, arrays, file, picture, tmp_path / "a.png", str(tmp_path / "a.png")]
     scores = [record["score"] for record in pipe.rank("red", pipe.encode_images(forms), top_k=99)]
     assert scores == pytest.approx([score(pipe, "red", image)] * len(forms))
     texts = pipe.encode_texts(TEXTS)
@@ -184,9 +174,9 @@ def test_a_caption_without_words_raises(one):
 
 
 def test_a_query_of_the_gallerys_own_kind_raises(one):
-    with pytest.raises(InputError, match=r"caption Detection\(.* has no words|no text"):
+    with pytest.raises(InputError, match="a Detection is no caption; give a text"):
         one.rank(IMAGES[0], one.encode_images(IMAGES))
-    with pytest.raises(InputError, match="red|picture"):
+    with pytest.raises(InputError, match="a picture needs regions"):
         one.rank("red", one.encode_texts(TEXTS))
 
 

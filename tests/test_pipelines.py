@@ -401,7 +401,7 @@ WRONG = {
     "no text": ({"regions": random_detection(2)}, "no 'question' in an input of regions"),
     "other text": ({"caption": "red", "regions": random_detection(2)}, "no 'question' in an input of caption, regions"),
     "no words": (broken(question=" ?! "), r"question ' \?! ' has no words"),
-    "text that is none": (broken(question=None), "question None has no words"),
+    "text that is none": (broken(question=None), "a NoneType is no question; give a text"),
     "no image": ({"question": "red?"}, r"question 'red\?': no image among question; give regions, features or image"),
     "no boxes": (broken(boxes=None), "features come without boxes or image_size"),
     "no size": (broken(image_size=None), "features come without boxes or image_size"),

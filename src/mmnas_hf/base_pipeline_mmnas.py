@@ -96,7 +96,9 @@ class MMnasPipeline(Pipeline):
 
     def read_words(self, texts: list[str]) -> dict[str, Tensor]:
         for text in texts:
-            if not isinstance(text, str) or not self.processor.tokenizer(text)["input_ids"]:
+            if not isinstance(text, str):
+                raise InputError(f"a {type(text).__name__} is no {self.text_key}; give a text")
+            if not self.processor.tokenizer(text)["input_ids"]:
                 raise InputError(f"{self.text_key} {text!r} has no words")
         return self.processor.tokenizer(
             texts, padding=True, truncation=True, return_token_type_ids=False, return_tensors="pt"

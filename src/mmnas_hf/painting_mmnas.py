@@ -1,6 +1,5 @@
 """Paints what a pipeline found onto its image."""
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -106,12 +105,12 @@ def word_rows(words: Sequence[Record], font: Font, width: float) -> Iterator[Row
     """Words side by side, the more coloured the more weight they have."""
     row, x = [], 0.0
     for word, share in zip(words, shares(words) if words else [], strict=True):
-        text = f" {word['word']} "
-        if row and x + font.getlength(text) > width:
-            yield row
-            row, x = [], 0.0
-        row.append(Piece(x, text, mix(PAPER, WORD_COLOUR, share)))
-        x += font.getlength(text)
+        for part in split_word(f" {word['word']} ", font, width):
+            if row and x + font.getlength(part) > width:
+                yield row
+                row, x = [], 0.0
+            row.append(Piece(x, part, mix(PAPER, WORD_COLOUR, share)))
+            x += font.getlength(part)
     yield from [row] if row else []
 
 
@@ -133,8 +132,20 @@ def record_rows(record: Record, colour: str, font: Font, width: float) -> Iterat
 
 def wrap(text: str, font: Font, width: float) -> list[str]:
     """Lines, at least one, that are not wider than `width` pixels."""
-    for letters in range(len(text), 0, -1):
-        lines = textwrap.wrap(text, letters)
-        if max(map(font.getlength, lines), default=0) <= width:
-            return lines or [""]
-    return [text]
+    lines = [""]
+    for part in (part for word in text.split() for part in split_word(word, font, width)):
+        longer = f"{lines[-1]} {part}".strip()
+        if font.getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(part)
+    return lines
+
+
+def split_word(word: str, font: Font, width: float) -> Iterator[str]:
+    """A word, in parts if it is wider than `width` pixels."""
+    while font.getlength(word) > width and len(word) > 1:
+        letters = next((n for n in range(len(word), 1, -1) if font.getlength(word[:n]) <= width), 1)
+        yield word[:letters]
+        word = word[letters:]
+    yield word

@@ -1,6 +1,7 @@
 """One image's regions, in whatever form a pipeline is given them."""
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,8 +88,8 @@ def open_picture(source: Image.Image | Path | str) -> Image.Image:
     """A picture in RGB and upright; Pillow's limit on the size of files stays on."""
     name = "the picture" if isinstance(source, Image.Image) else source
     try:
-        picture = source if isinstance(source, Image.Image) else Image.open(source)
-        return ImageOps.exif_transpose(picture).convert("RGB")
+        with nullcontext(source) if isinstance(source, Image.Image) else Image.open(source) as picture:
+            return ImageOps.exif_transpose(picture).convert("RGB")
     except UNREADABLE as error:
         raise InputError(f"{name} cannot be read: {first_line(error)}") from None
 
