@@ -133,9 +133,16 @@ def test_text_of_any_length_stays_inside_the_margins(text, picture):
 
 
 def test_wrapped_lines_fit_and_keep_every_word():
-    font, text = ImageFont.load_default(20), "a striped red circle nearest to a yellow cross and MMMMMMMM WWWWWWWWW"
+    font, text = ImageFont.load_default(20), "a striped red circle nearest to a yellow cross and MMMMMMM WWWWWWW"
     lines = wrap(text, font, 150)
     assert " ".join(lines) == text
+    assert all(font.getlength(line) <= 150 for line in lines)
+
+
+def test_a_word_wider_than_a_line_is_broken():
+    font = ImageFont.load_default(20)
+    lines = wrap("W" * 50, font, 150)
+    assert "".join(lines) == "W" * 50
     assert all(font.getlength(line) <= 150 for line in lines)
 
 
