@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmnas_hf.benchmarks import MEASUREMENTS, matching, synthetic, tables, waiting
+from mmnas_hf.benchmarks import MEASUREMENTS, inference, matching, synthetic, tables, waiting
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +18,13 @@ def small(monkeypatch):
     monkeypatch.setattr(waiting, "STEPS", 1)
     monkeypatch.setattr(waiting, "GENOTYPE", "S|G")
     monkeypatch.setattr(synthetic, "ANSWERS", 2)
+    monkeypatch.setattr(inference, "QUESTIONS", 3)
+    monkeypatch.setattr(inference, "HIDDEN_SIZE", 64)
+    monkeypatch.setattr(inference, "ANSWERING_ROUNDS", 1)
+    monkeypatch.setattr(inference, "GALLERY_IMAGES", 40)
+    monkeypatch.setattr(inference, "RANKING_ROUNDS", 1)
+    monkeypatch.setattr(inference, "THREADS", (1,))
+    monkeypatch.setattr(inference, "SETTINGS", (inference.Setting("S|GRS", 64),))
     monkeypatch.setattr(matching, "IMAGES", 4)
     monkeypatch.setattr(matching, "SETTINGS", (matching.Setting("S|GRS", 64, 2),))
 
@@ -44,5 +51,34 @@ def test_matching_gives_the_scores_of_the_double_loop():
     assert row["pairs"] == 2 * 4 * 5
 
 
+def test_inference_compares_equal_answers():
+    (row,) = inference.measure_inference()
+    assert float(row["largest difference"]) < 1e-4
+    assert row["sdpa, 36 regions, a second"] > 0
+    assert row["eager, padded to 100, a second"] > 0
+
+
+def test_padding_to_the_most_regions_adds_only_padding():
+    processor = inference.make_processor()
+    batch = processor(["word1"] * 2, *map(list, zip(*inference.made_up_images(2), strict=True)))
+    padded = inference.pad_to_most(batch)
+    assert padded["region_features"].shape[1] == padded["region_boxes"].shape[1] == 100
+    assert padded["region_mask"].sum(1).tolist() == [36, 36]
+    assert not padded["region_features"][:, 36:].any()
+
+
+def test_forms_that_do_not_agree_stop_the_comparison(monkeypatch):
+    monkeypatch.setattr(inference, "LARGEST_DIFFERENCE", -1.0)
+    with pytest.raises(AssertionError, match="both forms must compute the same"):
+        inference.measure_inference()
+
+
+def test_ranking_from_a_gallery_projects_no_image_again():
+    (row,) = inference.measure_gallery()
+    assert row["images projected again"] == 0
+    assert row["from a gallery, s"] > 0
+    assert row["projected anew, s"] > 0
+
+
 def test_every_measurement_has_a_name():
-    assert set(MEASUREMENTS) == {"reading", "waiting", "matching", "conversion"}
+    assert set(MEASUREMENTS) == {"reading", "waiting", "matching", "conversion", "inference", "gallery"}

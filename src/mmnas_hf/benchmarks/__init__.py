@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .inference import measure_gallery, measure_inference
 from .matching import measure_matching
 from .tables import measure_conversion, measure_reading
 from .waiting import measure_waiting
@@ -12,4 +13,6 @@ MEASUREMENTS: dict[str, Callable[[], Sequence[dict[str, Any]]]] = {
     "waiting": measure_waiting,
     "matching": measure_matching,
     "conversion": measure_conversion,
+    "inference": measure_inference,
+    "gallery": measure_gallery,
 }

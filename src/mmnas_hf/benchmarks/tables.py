@@ -42,13 +42,16 @@ def measure_reading() -> Sequence[dict[str, Any]]:
             for batch in batches:
                 collator(rows.__getitems__(batch.tolist()))
 
-        return [row_of(name, len(order), seconds) for name, seconds in interleaved(regions, questions).items()]
+        return [
+            row_of(name, len(order), seconds)
+            for name, seconds in interleaved(regions, questions, rounds=ROUNDS).items()
+        ]
 
 
-def interleaved(*functions: Any) -> dict[str, float]:
+def interleaved(*functions: Any, rounds: int) -> dict[str, float]:
     """Median seconds of each function, measured in turns."""
     seconds: dict[str, list[float]] = {function.__name__: [] for function in functions}
-    for _ in range(ROUNDS + 1):
+    for _ in range(rounds + 1):
         for function in functions:
             start = time.perf_counter()
             function()
