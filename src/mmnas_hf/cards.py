@@ -17,8 +17,18 @@ from .tasks import TASKS
 TEMPLATE = Path(__file__).with_name("card_template.md")
 CARD_FILE, PICTURE_FILE = "README.md", "genotype.png"
 DIGITS = 4
-#: What of a search's description has a place of its own in a card.
-TOLD = ("data", "command", "seed", "seconds", "versions", "notes", "source")
+UNKNOWN = "unknown data"
+#: What of a search's description has a place of its own in a card, if it is of this type.
+TOLD = {
+    "data": str,
+    "command": str,
+    "seed": int,
+    "seconds": float,
+    "space": Mapping,
+    "versions": Mapping,
+    "notes": list,
+    "source": Mapping,
+}
 
 
 class TaskWords(NamedTuple):
@@ -53,21 +63,19 @@ def architecture_card(
 ) -> ModelCard:
     """The card of a repository that holds only a genotype.
 
-    `metrics` are of a network that was trained with it. Of what `search` tells, all of `TOLD`, `space` and `split` (of
-    the metrics) have a place in the card, and the rest is listed.
+    `metrics` are of a network that was trained with it, on the `split` that `search` names, by default "test". What
+    else `search` tells of how it was found is listed, unless it has a place of its own.
     """
     told = {"split": "test", **(search or {})}
     split = told.pop("split")
-    known = {name: told.pop(name) for name in TOLD if name in told}
-    space = told.pop("space") if isinstance(told.get("space"), Mapping) else None
-    scores = [Scores(known.get("data", ""), split, metrics)] if metrics else []
+    known = {name: told.pop(name) for name, kind in TOLD.items() if isinstance(told.get(name), kind)}
+    scores = [Scores(known.get("data", UNKNOWN), split, metrics)] if metrics else []
     record = Record(
         kind="architecture",
         place=repo,
         on_hub=True,
         task=task,
         genotype=str(genotype),
-        space=space,
         scores=scores,
         flags=told,
         **known,
