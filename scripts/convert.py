@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from mmnas_hf.cards import write_card
 from mmnas_hf.cli import Parser, load_model, run, show
 from mmnas_hf.conversion import (
     from_original,
@@ -36,6 +37,7 @@ from mmnas_hf.conversion import (
     words_processor,
 )
 from mmnas_hf.errors import InputError
+from mmnas_hf.records import write_record
 from mmnas_hf.tasks import TASKS, Task, get_task
 
 
@@ -83,6 +85,8 @@ def main() -> None:
             restore(task, args.checkpoint, draft)
         else:
             convert(task, args, draft)
+    if not args.to_original:
+        write_card(folder)
     show(f"see {folder}")
 
 
@@ -95,6 +99,7 @@ def convert(task: Task, args: ConvertArguments, folder: Path) -> None:
     if args.vocab:
         words_processor(read_entries(Path(args.vocab)), model.config, task).save_pretrained(folder)
     save(foreign, folder)
+    write_record(folder, notes=["The weights come from another program, whose training is not recorded here."])
     kind = "supernet, most probable" if model.config.genotype is None else "network"
     show(f"{kind} {genotype_of(foreign)}: {model.num_parameters():,} parameters, {model.config.vocab_size} words")
     if not args.vocab:

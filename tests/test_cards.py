@@ -13,8 +13,10 @@ import torch
 import yaml
 from huggingface_hub import ModelCard
 
+import foreign
 import mmnas_hf
 from mmnas_hf.cards import PHRASES, architecture_card, model_card, words_of
+from mmnas_hf.conversion import to_original
 from mmnas_hf.corpus import Corpus
 from mmnas_hf.data import DATASETS, facts_name, load_scenes
 from mmnas_hf.data.facts import FACTS, find_facts
@@ -170,6 +172,37 @@ def test_nothing_is_claimed_of_weights_whose_run_is_unknown(tmp_path):
     assert "How this came about is not recorded." in card.text
     assert "Nothing was measured." in card.text
     assert not card.data.eval_results
+
+
+@pytest.fixture(scope="module")
+def converted(workplace):
+    """The folder of a network from another program's checkpoint, whose words are not known."""
+    torch.manual_seed(0)
+    network = TASKS["vqa"].model_class(tiny_config(genotype="S|GR"))
+    checkpoint = foreign.save_checkpoint(to_original(network)[1], workplace / "checkpoint.pkl")
+    folder = workplace / "converted"
+    assert call("convert.py", "--task vqa --genotype S|GR --checkpoint", checkpoint, "--output_dir", folder).code == 0
+    return folder
+
+
+def test_conversion_ends_with_a_card_that_claims_no_training_or_score(converted):
+    card = ModelCard.load(converted / "README.md")
+    assert (converted / "genotype.png").is_file()
+    assert block_of(card, BASH).startswith("python scripts/convert.py --task vqa")
+    assert "whose training is not recorded here" in card.text
+    assert "Nothing was measured." in card.text
+
+
+def test_what_the_card_of_a_network_without_words_shows_runs(converted):
+    names = {}
+    exec(block_of(ModelCard.load(converted / "README.md")), names)
+    assert names["network"].config.space == Genotype.parse("S|GR").as_space()
+
+
+def test_a_network_of_a_published_architecture_says_so(tmp_path):
+    config = tiny_config(genotype="mmnas-vqa")
+    TASKS["vqa"].model_class(config).save_pretrained(tmp_path)
+    assert "It is published as `mmnas-vqa`." in model_card(tmp_path).text
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):

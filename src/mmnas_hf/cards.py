@@ -9,7 +9,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from .data.card import TASK_CATEGORIES
 from .data.facts import find_facts
 from .drawing import draw_genotype
-from .genotype import Genotype, SearchSpace
+from .genotype import PUBLISHED, Genotype, SearchSpace
 from .pipeline_mmnas import PIPELINES
 from .records import Record, Scores, read_record
 from .tasks import TASKS
@@ -113,6 +113,7 @@ def render(record: Record, picture: str | None) -> ModelCard:
         shown=shown,
         space=space,
         member=record.genotype or first,
+        published=next((name for name, known in PUBLISHED.items() if str(known) == record.genotype), None),
     )
 
 

@@ -25,7 +25,7 @@ from .genotype import DECODER_CANDIDATES, DECODER_NODES, ENCODER_CANDIDATES, ENC
 from .modeling_mmnas import MMnasForTask
 from .operations import OPERATIONS
 from .processing_mmnas import MMnasProcessor
-from .records import RECORD_FILE, command_line, versions
+from .records import RECORD_FILE, write_record
 from .tasks import TASKS, Task, get_task
 from .training import TrainArguments
 from .word_vectors import initialise_embedding
@@ -215,14 +215,13 @@ def start_record(args: TrainArguments, data: DataArguments, *others: Any) -> Pat
     if args.process_index == 0:
         folder.mkdir(parents=True, exist_ok=True)
         arguments = {type(part).__name__: asdict(part) for part in (data, *others)}
-        record = {
-            "command": command_line(args.world_size),
-            "seed": args.seed,
-            "data": facts_name(data.data),
-            "versions": versions(),
-            "arguments": arguments | {type(args).__name__: args.to_dict()},
-        }
-        (folder / RECORD_FILE).write_text(json.dumps(record, indent=1, default=str) + "\n")
+        write_record(
+            folder,
+            args.world_size,
+            seed=args.seed,
+            data=facts_name(data.data),
+            arguments=arguments | {type(args).__name__: args.to_dict()},
+        )
     return folder
 
 

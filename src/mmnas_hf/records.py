@@ -14,7 +14,8 @@ from .errors import InputError
 from .genotype import Genotype
 from .tasks import TASKS
 
-CONFIG_FILE, RECORD_FILE, RESULTS_FILE = "config.json", "run.json", "results.json"
+CONFIG_FILE, PROCESSOR_FILE = "config.json", "processor_config.json"  # as transformers names them
+RECORD_FILE, RESULTS_FILE, GENOTYPE_FILE = "run.json", "results.json", "genotype.json"
 LIBRARIES = ("torch", "transformers", "datasets", "accelerate")
 SIZES = ("hidden_size", "word_size", "region_size", "pooler_size", "relation_size", "vocab_size", "box_feature")
 #: Flags that say how a network came about, in the order in which a card lists them.
@@ -51,8 +52,9 @@ class Record:
     """All that a card tells of a network, a supernet or an architecture alone.
 
     `place` is what `from_pretrained` takes, on the Hub or not. `genotype` is in its short form; a supernet's is what
-    the search found, if that is known. `compared` are the networks that were trained after a search. `source` has the
-    `name` and `url` of who reports the scores, where they were not measured by this run.
+    the search found, if that is known. `reads_texts` tells whether a processor comes with the weights. `compared` are
+    the networks that were trained after a search. `source` has the `name` and `url` of who reports the scores, where
+    they were not measured by this run.
     """
 
     kind: str  # network, supernet or architecture
@@ -60,6 +62,7 @@ class Record:
     on_hub: bool
     task: str
     genotype: str
+    reads_texts: bool = True
     space: dict[str, list[list[str]]] | None = None
     sizes: dict[str, Any] = field(default_factory=dict)
     data: str = ""
@@ -97,12 +100,13 @@ def read_record(folder: Path, repo: str | None = None) -> Record:
     home = folder if kind == "network" or (folder / RECORD_FILE).is_file() else folder.parent
     run, results = (read_json(home / name) if (home / name).is_file() else {} for name in (RECORD_FILE, RESULTS_FILE))
     flags = {name: value for part in run.get("arguments", {}).values() for name, value in part.items()}
-    result = trained(config, results, run, flags) if kind == "network" else searched(config, results)
+    result = trained(config, results, run, flags) if kind == "network" else searched(config, results, home)
     return Record(
         kind=kind,
         place=repo or portable(str(folder)),
         on_hub=repo is not None,
         task=task_of(config),
+        reads_texts=(folder / PROCESSOR_FILE).is_file(),
         sizes={name: config[name] for name in SIZES if config.get(name)},
         flags=chosen_flags(flags),
         **{name: run[name] for name in ("data", "command", "seed", "versions", "source") if name in run},
@@ -118,11 +122,11 @@ def trained(config: Contents, results: Contents, run: Contents, flags: Contents)
     return {"genotype": str(Genotype.from_dict(config["genotype"])), "scores": scores, **cost}
 
 
-def searched(config: Contents, results: Contents) -> dict[str, Any]:
+def searched(config: Contents, results: Contents, home: Path) -> dict[str, Any]:
     """What a supernet's card says of its search's result."""
-    found = results.get("search", {})
+    found, path = results.get("search", {}), home / GENOTYPE_FILE
     return {
-        "genotype": found.get("genotype", ""),
+        "genotype": str(Genotype.load(path)) if path.is_file() else "",
         "space": config["search_space"],
         "compared": [without_metrics(row) for row in results.get("networks", [])],
         "notes": [SEARCHED.format(**found)] if found else [],
@@ -153,6 +157,12 @@ def chosen_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 def shown(value: Any) -> Any:
     return portable(value) if isinstance(value, str) else value
+
+
+def write_record(folder: Path, processes: int = 1, **entries: Any) -> None:
+    """Write how the running script was called, and what else it has to say, into the folder that it fills."""
+    record = {"command": command_line(processes), **entries, "versions": versions()}
+    (folder / RECORD_FILE).write_text(json.dumps(record, indent=1, default=str) + "\n")
 
 
 def command_line(processes: int = 1) -> str:

@@ -9,12 +9,13 @@ from ..corpus import Corpus, SearchSplit
 from ..drawing import draw_genotype, draw_probabilities
 from ..genotype import Genotype
 from ..modeling_mmnas import MMnasForTask
+from ..records import GENOTYPE_FILE
 from ..tasks import Rows
 from .proxyless import ProxylessStrategy
 from .strategy import Probabilities, Strategy, mean_entropy
 from .trainer import SearchArguments, SearchTrainer, read_log
 
-GENOTYPE_FILE, SUPERNET_FOLDER = "genotype.json", "supernet"
+SUPERNET_FOLDER = "supernet"
 
 
 class Searched(NamedTuple):
