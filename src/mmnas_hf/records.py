@@ -3,9 +3,10 @@
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +28,7 @@ FLAGS = (
     *("lr_scheduler_type", "ramp_epochs", "decay_epochs", "decay_factor", "hard_negatives", "hard_negatives_from"),
     *("warm_up", "weight_steps", "gates", "architecture_learning_rate", "prior", "stable_epochs", "retrain_budget"),
 )
+HIDDEN = "TOKEN"
 UNSET = (None, False, [], -1)
 SEARCHED = (
     "After {steps:,} steps the choice of a node has an entropy of {entropy:.2f} nats on average; it moved {moved:.2f} "
@@ -169,7 +171,17 @@ def command_line(processes: int = 1) -> str:
     """How the running script was called, without the folders of this machine."""
     start = "python" if processes == 1 else f"torchrun --nproc_per_node {processes}"
     script, *flags = sys.argv
-    return f"{start} scripts/{Path(script).name} {shlex.join(map(portable, flags))}".strip()
+    return f"{start} scripts/{Path(script).name} {shlex.join(map(portable, without_tokens(flags)))}".strip()
+
+
+def without_tokens(flags: Sequence[str]) -> list[str]:
+    """The words of a command without the values of flags such as `--hub_token`."""
+    shown = []
+    for before, word in pairwise(["", *flags]):
+        flag, equals, _ = word.partition("=")
+        is_value = before.endswith("_token") and not word.startswith("--")
+        shown.append(HIDDEN if is_value else f"{flag}={HIDDEN}" if flag.endswith("_token") and equals else word)
+    return shown
 
 
 def portable(word: str) -> str:
