@@ -18,6 +18,7 @@ from mmnas_hf.cli import (
     run,
     save_results,
     say,
+    share,
     start_record,
     start_words,
 )
@@ -74,6 +75,7 @@ def main() -> None:
         write_card(folder / SUPERNET_FOLDER)
     say(args, table(rows))
     say(args, f"search {searched.seconds:.0f} s, retraining {sum(row['seconds'] for row in rows):.0f} s; see {folder}")
+    share(args)
 
 
 if __name__ == "__main__":

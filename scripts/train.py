@@ -21,6 +21,7 @@ from mmnas_hf.cli import (
     run,
     save_results,
     say,
+    share,
     start_record,
     start_words,
 )
@@ -68,6 +69,7 @@ def main() -> None:
         write_card(folder)
     score = trained.metrics[corpus.task.metric]
     say(args, f"{genotype}: {corpus.task.metric} {score:.3f} in {trained.seconds:.0f} s; see {folder}")
+    share(args)
 
 
 if __name__ == "__main__":

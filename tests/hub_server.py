@@ -3,13 +3,23 @@
 import base64
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
 
 LARGE = (".arrow", ".safetensors", ".bin", ".png")  # what is uploaded as LFS files
 REPOSITORY = r"([^/]+/[^/]+)"
+TOKEN = "hf_tests"
+SECONDS = 120  # that a process may take
 
 
 class Repository:
@@ -27,6 +37,7 @@ class LocalHub(ThreadingHTTPServer):
         self.repositories: dict[tuple[str, str], Repository] = {}
         self.large: dict[str, bytes] = {}
         self.read_only = False
+        self.requests: list[str] = []
         self.endpoint = f"http://127.0.0.1:{self.server_port}"
 
     def __enter__(self):
@@ -50,6 +61,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self):
         data, path = self.body(), unquote(urlsplit(self.path).path)
+        self.server.requests.append(f"{self.command} {path}")
         for pattern, method in ROUTES:
             if found := re.fullmatch(pattern, path):
                 return method(self, data, *found.groups())
@@ -79,7 +91,23 @@ class Handler(BaseHTTPRequestHandler):
     def fail(self, status, code):
         self.reply({"error": code}, status, X_Error_Code=code, X_Error_Message=code)
 
+    @property
+    def is_known(self) -> bool:
+        return self.headers.get("Authorization") == f"Bearer {TOKEN}"
+
+    def find(self, kind, name):
+        """A repository that the sender may see; to others a private one is not there."""
+        repository = self.server.repositories.get((kind, name))
+        return None if repository is None or (repository.private and not self.is_known) else repository
+
+    def whoami(self, data):
+        return (
+            self.reply({"name": "me", "type": "user", "orgs": []}) if self.is_known else self.fail(401, "Unauthorized")
+        )
+
     def create(self, data):
+        if not self.is_known:
+            return self.fail(401, "Unauthorized")
         if self.server.read_only:
             return self.fail(403, "Forbidden")
         asked = json.loads(data)
@@ -107,9 +135,9 @@ class Handler(BaseHTTPRequestHandler):
         self.reply({})
 
     def api(self, data, kind, name, request):
-        repository = self.server.repositories.get((kind, name))
+        repository = self.find(kind, name)
         if repository is None:
-            return self.fail(404, "RepoNotFound")
+            return self.fail(404 if self.is_known else 401, "RepoNotFound")
         verb = (request or "revision").split("/")[0]
         return {
             "revision": self.describe,
@@ -145,20 +173,24 @@ class Handler(BaseHTTPRequestHandler):
         self.reply({"files": [{"path": file, "uploadMode": modes[file], "shouldIgnore": False} for file in names]})
 
     def commit(self, data, repository, name, request):
+        if self.server.read_only:
+            return self.fail(403, "Forbidden")
         for item in map(json.loads, data.splitlines()):
             value = item["value"]
             if item["key"] == "file":
                 repository.files[value["path"]] = base64.b64decode(value["content"])
             elif item["key"] == "lfsFile":
                 repository.files[value["path"]] = self.server.large[value["oid"]]
+            elif item["key"] == "deletedFile":
+                del repository.files[value["path"]]
         repository.sha = hashlib.sha1(data + repository.sha.encode()).hexdigest()
         address = f"{self.server.endpoint}/{name}/commit/{repository.sha}"
         self.reply({"success": True, "commitOid": repository.sha, "commitUrl": address, "hookOutput": ""})
 
     def resolve(self, data, kind, name, revision, file):
-        repository = self.server.repositories.get((kind or "models", name))
+        repository = self.find(kind or "models", name)
         if repository is None:
-            return self.fail(404, "RepoNotFound")
+            return self.fail(404 if self.is_known else 401, "RepoNotFound")
         if file not in repository.files:
             return self.reply({}, 404, X_Error_Code="EntryNotFound", X_Repo_Commit=repository.sha)
         content = repository.files[file]
@@ -172,7 +204,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 ROUTES = (
-    ("/api/whoami-v2", lambda self, data: self.reply({"name": "me", "type": "user", "orgs": []})),
+    ("/api/whoami-v2", Handler.whoami),
     ("/api/validate-yaml", lambda self, data: self.reply({"errors": [], "warnings": []})),
     ("/api/repos/create", Handler.create),
     (r".*\.git/info/lfs/objects/batch", Handler.start_large),
@@ -180,3 +212,34 @@ ROUTES = (
     (rf"/api/(models|datasets)/{REPOSITORY}(?:/(.+))?", Handler.api),
     (rf"/(?:(datasets)/)?{REPOSITORY}/resolve/([^/]+)/(.+)", Handler.resolve),
 )
+
+
+@contextmanager
+def known_hub(endpoint: str, home: Path, token: str = TOKEN) -> Iterator[None]:
+    """Let this process know no other Hub."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+        patch.setattr(
+            "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
+            endpoint + "/{repo_id}/resolve/{revision}/{filename}",
+        )
+        patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(home / "hub"))
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        patch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+        patch.setenv("HF_TOKEN", token)
+        yield
+
+
+def python(endpoint: str, home: Path, *arguments: str | Path, **variables: str) -> subprocess.CompletedProcess:
+    """Run Python in a fresh process that knows no other Hub."""
+    own = {
+        "HF_ENDPOINT": endpoint,
+        "HF_TOKEN": TOKEN,
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_OFFLINE": "0",
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, *map(str, arguments)]
+    environment = os.environ | own | variables
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)

@@ -1,14 +1,11 @@
 """Data sets go to a Hub and come back, through the real client."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from hub_server import LocalHub
+from hub_server import LocalHub, python
 from test_build import write_features, write_questions
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
@@ -41,16 +38,7 @@ def call(hub, workplace):
     """Run Python in a process of its own that knows no other Hub."""
 
     def run(*arguments):
-        own = {
-            "HF_ENDPOINT": hub.endpoint,
-            "HF_TOKEN": "hf_tests",
-            "HF_HOME": str(workplace / "home"),
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_OFFLINE": "0",
-            "OMP_NUM_THREADS": "1",
-        }
-        command = [sys.executable, *map(str, arguments)]
-        return subprocess.run(command, env=os.environ | own, capture_output=True, text=True, timeout=120, check=False)
+        return python(hub.endpoint, workplace / "home", *arguments)
 
     return run
 

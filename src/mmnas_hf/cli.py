@@ -22,10 +22,12 @@ from .corpus import ROLES, Corpus
 from .data import DATASETS, facts_name, find_source, keep_groups
 from .errors import InputError, first_line
 from .genotype import DECODER_CANDIDATES, DECODER_NODES, ENCODER_CANDIDATES, ENCODER_NODES, SearchSpace
+from .hub import Place
 from .modeling_mmnas import MMnasForTask
 from .operations import OPERATIONS
 from .processing_mmnas import MMnasProcessor
 from .records import RECORD_FILE, write_record
+from .sharing.models import push_run
 from .tasks import TASKS, Task, get_task
 from .training import TrainArguments
 from .word_vectors import initialise_embedding
@@ -269,6 +271,14 @@ def save_results(args: TrainingArguments, path: Path, results: dict[str, Any]) -
         draft = path.with_suffix(".tmp")
         draft.write_text(json.dumps(results, indent=1) + "\n")
         draft.replace(path)
+
+
+def share(args: TrainArguments) -> None:
+    """Upload a finished run if `--push_to_hub` asks for it, from one process only."""
+    if args.push_to_hub and args.process_index == 0:
+        folder = Path(args.output_dir)
+        place = Place(args.hub_model_id or folder.resolve().name, args.hub_private_repo, args.hub_token)
+        show(f"uploaded to {push_run(folder, place)}")
 
 
 def find_checkpoint(folder: Path, resume: str) -> str:

@@ -82,7 +82,7 @@ def draw_genotype(encoder: Sequence[str], decoder: Sequence[str], path: str | Pa
     _draw_guidance(axes, text_end, guided)
     _draw_nodes(axes, text_nodes, [styles[operation] for operation in encoder], number_offset=0.36)
     _draw_nodes(axes, region_nodes, [styles[operation] for operation in decoder], number_offset=-0.36)
-    _draw_box(axes, head, (HEAD_WIDTH, TEXT_ROW - REGION_ROW + NODE_SIZE), INPUT_COLOUR)
+    draw_box(axes, head, (HEAD_WIDTH, TEXT_ROW - REGION_ROW + NODE_SIZE), INPUT_COLOUR)
     axes.text(*head, "task head", rotation=90, ha="center", va="center", color=INK, fontsize=11)
     axes.figure.savefig(path, dpi=DOTS_PER_INCH)
 
@@ -113,15 +113,15 @@ def _architecture_axes(width: float, styles: Mapping[str, OperationStyle], title
     """Axes of a new figure in inches, the legend below zero and the title above the text row."""
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    foot = -_legend_height(styles, width)
+    foot = -legend_height(styles, width)
     top = TEXT_ROW + (0.95 if title else 0.55)
-    axes = _inch_axes(Figure(figsize=(width, top - foot), facecolor="white"), foot, top)
+    axes = inch_axes(Figure(figsize=(width, top - foot), facecolor="white"), foot, top)
     axes.text(MARGIN, top - 0.28, title, va="center", color=INK, fontsize=13, fontweight="bold")
-    _draw_legend(axes, styles, width)
+    draw_legend(axes, styles, width)
     return axes
 
 
-def _inch_axes(figure: "Figure", bottom: float, top: float) -> "Axes":
+def inch_axes(figure: "Figure", bottom: float, top: float) -> "Axes":
     """Bare axes in inches over the upper part of a figure, `bottom` and `top` being their y limits."""
     width, height = figure.get_size_inches()
     share = (top - bottom) / height
@@ -143,16 +143,16 @@ def _legend_positions(styles: Mapping[str, OperationStyle], width: float) -> lis
     return positions
 
 
-def _legend_height(styles: Mapping[str, OperationStyle], width: float) -> float:
+def legend_height(styles: Mapping[str, OperationStyle], width: float) -> float:
     return LEGEND_ROW * (1 + max(line for _, line in _legend_positions(styles, width))) + 0.1
 
 
-def _draw_legend(axes: "Axes", styles: Mapping[str, OperationStyle], width: float) -> None:
+def draw_legend(axes: "Axes", styles: Mapping[str, OperationStyle], width: float) -> None:
     """Draw the legend downwards from y = 0."""
     for style, (left, line) in zip(styles.values(), _legend_positions(styles, width), strict=True):
         x, y = left + 0.13, -LEGEND_ROW * (line + 0.5)
-        _draw_box(axes, (x, y), (0.26, 0.24), style.colour, radius=0.05)
-        axes.text(x, y, style.letter, ha="center", va="center_baseline", color=_text_colour(style), fontsize=9)
+        draw_box(axes, (x, y), (0.26, 0.24), style.colour, radius=0.05)
+        axes.text(x, y, style.letter, ha="center", va="center_baseline", color=text_colour(style), fontsize=9)
         axes.text(x + 0.2, y, style.name, va="center_baseline", color=INK, fontsize=10)
 
 
@@ -160,7 +160,7 @@ def _draw_chain(axes: "Axes", names: tuple[str, str], nodes: Sequence[Point], he
     """Draw a chain's input and arrows up to the head; returns the point where its output may branch off."""
     name, embedding = names
     axes.text(MARGIN, row, name, va="center", color=INK, fontsize=11)
-    _draw_box(axes, (INPUT_X, row), (INPUT_WIDTH, NODE_SIZE), INPUT_COLOUR)
+    draw_box(axes, (INPUT_X, row), (INPUT_WIDTH, NODE_SIZE), INPUT_COLOUR)
     axes.text(INPUT_X, row, embedding, ha="center", va="center", color=INK, fontsize=11)
     input_left, input_right = INPUT_X - INPUT_WIDTH / 2, INPUT_X + INPUT_WIDTH / 2
     lefts = [input_left, *(x - NODE_SIZE / 2 for x, _ in nodes), head_x - HEAD_WIDTH / 2]
@@ -188,14 +188,14 @@ def _draw_guidance(axes: "Axes", text_end: Point, guided: Sequence[Point]) -> No
 
 def _draw_nodes(axes: "Axes", centres: Sequence[Point], styles: Sequence[OperationStyle], number_offset: float) -> None:
     for number, ((x, y), style) in enumerate(zip(centres, styles, strict=True), start=1):
-        _draw_box(axes, (x, y), (NODE_SIZE, NODE_SIZE), style.colour)
+        draw_box(axes, (x, y), (NODE_SIZE, NODE_SIZE), style.colour)
         axes.text(
-            x, y, style.letter, ha="center", va="center_baseline", color=_text_colour(style), fontsize=15, weight="bold"
+            x, y, style.letter, ha="center", va="center_baseline", color=text_colour(style), fontsize=15, weight="bold"
         )
         axes.text(x, y + number_offset, str(number), ha="center", va="center", color=PALE_INK, fontsize=8)
 
 
-def _draw_box(axes: "Axes", centre: Point, size: Point, colour: str, radius: float = 0.09) -> None:
+def draw_box(axes: "Axes", centre: Point, size: Point, colour: str, radius: float = 0.09) -> None:
     from matplotlib.patches import FancyBboxPatch  # noqa: PLC0415
 
     corner = centre[0] - size[0] / 2, centre[1] - size[1] / 2
@@ -208,7 +208,7 @@ def _draw_arrow(axes: "Axes", start: Point, end: Point, colour: str) -> None:
     axes.annotate("", end, start, arrowprops=look | {"color": colour, "linewidth": LINE_WIDTH}, zorder=1)
 
 
-def _text_colour(style: OperationStyle) -> str:
+def text_colour(style: OperationStyle) -> str:
     red, green, blue = (int(style.colour[start : start + 2], 16) / 255 for start in (1, 3, 5))
     luminance = 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R BT.601
     return INK if luminance > DARK_TEXT_FROM else "white"
@@ -238,11 +238,11 @@ def _probability_figure(node_count: int, styles: Mapping[str, OperationStyle]) -
     columns = MANY_COLUMNS if node_count > MANY_NODES else FEW_COLUMNS
     rows = ceil(node_count / columns)
     width = columns * PANEL_WIDTH
-    legend_height = _legend_height(styles, width) + 0.1
-    height = rows * PANEL_HEIGHT + ENTROPY_HEIGHT + legend_height
+    legend_space = legend_height(styles, width) + 0.1
+    height = rows * PANEL_HEIGHT + ENTROPY_HEIGHT + legend_space
     figure = Figure(figsize=(width, height), facecolor="white", layout="constrained")
-    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - legend_height / height))
-    _draw_legend(_inch_axes(figure, -legend_height, 0.05), styles, width)
+    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - legend_space / height))
+    draw_legend(inch_axes(figure, -legend_space, 0.05), styles, width)
     grid = figure.add_gridspec(rows + 1, columns, height_ratios=[PANEL_HEIGHT] * rows + [ENTROPY_HEIGHT])
     panels = [figure.add_subplot(grid[divmod(index, columns)]) for index in range(node_count)]
     for index, axes in enumerate(panels):

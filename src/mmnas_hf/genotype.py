@@ -4,10 +4,12 @@ import hashlib
 import json
 import math
 import random
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Self
 
 from .errors import InputError
@@ -27,6 +29,8 @@ ENCODER_CANDIDATES = ("self_att_64", "feed_forward")
 DECODER_CANDIDATES = ("self_att_64", "rel_self_att_64", "guided_att_64", "feed_forward")
 ENCODER_NODES = 12
 DECODER_NODES = 18
+# OWNER/NAME, but no missing file.
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+(?<!\.json)")
 # What they look at, the encoded words or the boxes of regions, is not there for the words themselves.
 DECODER_ONLY = ("guided_att_64", "rel_self_att_64", "signed_rel_self_att_64")
 
@@ -51,6 +55,15 @@ def operation_named(text: str) -> str:
     if name not in LETTERS:
         raise InputError(f"unknown operation {text!r}; known: {', '.join(f'{v}={k}' for k, v in LETTERS.items())}")
     return name
+
+
+def sharing_module() -> ModuleType:
+    """What speaks with the Hub; it is not part of the code that is shared beside a network."""
+    try:
+        from mmnas_hf.sharing import architectures  # noqa: PLC0415
+    except ImportError:
+        raise InputError("sharing architectures needs the package itself; install mmnas_hf") from None
+    return architectures
 
 
 def check_encoder(names: Iterable[str]) -> None:
@@ -96,20 +109,58 @@ class Genotype:
 
     @classmethod
     def load(cls, source: str | Path) -> Self:
-        """Read a published name, a short form, or a JSON file (this package's or the original's)."""
+        """Read a published name, a short form, a JSON file (ours or the original's), or a Hub's OWNER/NAME."""
         text = str(source)
         if text in PUBLISHED:
             return cls(PUBLISHED[text].encoder, PUBLISHED[text].decoder)
         if "|" in text:
             return cls.parse(text)
+        if Path(text).is_dir() or (HUB_NAME.fullmatch(text) and not Path(text).is_file()):
+            return cls.from_pretrained(text)
         if not Path(text).is_file():
             raise InputError(
-                f"no genotype {text!r}; give a file, a short form like 'SF|SGF', or: {', '.join(PUBLISHED)}"
+                f"no genotype {text!r}; give a file, a short form like 'SF|SGF', OWNER/NAME on the Hub, or: "
+                f"{', '.join(PUBLISHED)}"
             )
         try:
             return cls.from_dict(json.loads(Path(text).read_text()))
         except (json.JSONDecodeError, AttributeError, TypeError, ValueError) as error:
             raise InputError(f"{text} holds no genotype: {error}") from None
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, token: str | None = None, revision: str | None = None) -> Self:
+        """Read `genotype.json` of a folder, or of a repository of the Hub: an architecture's, or a network's."""
+        return cls.from_dict(sharing_module().load_genotype(source, token=token, revision=revision).to_dict())
+
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        task: str,
+        metrics: Mapping[str, float] | None = None,
+        search: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write what `push_to_hub` uploads into a folder."""
+        sharing = sharing_module()
+        known = sharing.Architecture(self, task, metrics or {}, search or {})
+        sharing.lay_out_architecture(known, folder, Path(folder).resolve().name)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        task: str,
+        metrics: Mapping[str, float] | None = None,
+        search: Mapping[str, Any] | None = None,
+        private: bool = True,
+        token: str | None = None,
+    ) -> str:
+        """Upload this architecture as a small repository with a drawing and a card, and say where it is.
+
+        `metrics` are its scores, the most important one first; `search` is plain data that tells how it was found, by
+        convention under `space`, `strategy`, `seed`, `data` and `budget`. Raises `InputError` for what the Hub refuses.
+        """
+        sharing = sharing_module()
+        known = sharing.Architecture(self, task, metrics or {}, search or {})
+        return sharing.push_architecture(known, sharing.Place(repo_id, private, token))
 
     def to_dict(self) -> dict[str, list[str]]:
         return {"encoder": list(self.encoder), "decoder": list(self.decoder)}

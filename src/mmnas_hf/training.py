@@ -10,12 +10,13 @@ from pathlib import Path as FilePath
 from typing import Any, ClassVar, NamedTuple
 
 import torch
+from huggingface_hub.utils import validate_repo_id
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
-from transformers.trainer_utils import EvalLoopOutput, IntervalStrategy
+from transformers.trainer_utils import EvalLoopOutput, HubStrategy, IntervalStrategy
 
 from .configuration_mmnas import MMnasConfig
 from .corpus import Corpus
@@ -44,6 +45,17 @@ class TrainArguments(TrainingArguments):
     dataloader_pin_memory: bool = field(
         default_factory=torch.accelerator.is_available, metadata={"help": "Pin batches; on where there is a device."}
     )
+    push_to_hub: bool = field(
+        default=False,
+        metadata={
+            "help": "Upload the finished run, as scripts/push.py does: a search as its supernet and, beside it, the "
+            "architecture that was found. Checkpoints are never uploaded."
+        },
+    )
+    hub_model_id: str | None = field(
+        default=None, metadata={"help": "OWNER/NAME to upload to; default: output_dir's name, under your own."}
+    )
+    hub_private_repo: bool = field(default=True, metadata={"help": "Make a repository that is new a private one."})
     ramp_epochs: int = field(
         default=3, metadata={"help": "Epochs e in which the rate is only e / (ramp_epochs + 1) of the base rate."}
     )
@@ -70,6 +82,13 @@ class TrainArguments(TrainingArguments):
             "the device, 1/128 on CPUs and 1/2 elsewhere."
         },
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hub_model_id is not None:
+            validate_repo_id(self.hub_model_id)
+        if self.hub_always_push or self.hub_revision or self.hub_strategy != HubStrategy.EVERY_SAVE:
+            raise InputError("hub_strategy, hub_always_push and hub_revision: only finished runs are uploaded, to main")
 
 
 def staircase(epoch: int, ramp_epochs: int, decay_epochs: list[int], decay_factor: float) -> float:
@@ -99,7 +118,7 @@ class TaskTrainer(Trainer):
         self.task, self.corpus = corpus.task, corpus
         super().__init__(
             model=model,
-            args=args,
+            args=replace(args, push_to_hub=False),  # a Trainer would upload its checkpoints; the finished run is shared
             data_collator=corpus.collator(model.config),
             train_dataset=None if rows is None else corpus.task.training_rows(rows),
             eval_dataset=scored,

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-from ..errors import InputError, first_line
+from ..hub import hub_errors
 from .folder import IMAGES, SETTINGS_FILE, SUFFIX, load_settings
 
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -28,18 +27,14 @@ def download_data(name: str, task: str) -> Path:
 
 
 def download(name: str, patterns: list[str]) -> Path:
-    try:
+    with hub_errors(f"no folder {name!r}, and no data set of this name from the Hub"):
         return Path(snapshot_download(name, repo_type="dataset", allow_patterns=patterns))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        raise InputError(
-            f"no folder {name!r}, and no data set of this name from the Hub: {first_line(error)}"
-        ) from None
 
 
 def upload_folder(folder: Path, name: str, private: bool) -> str:
     """Upload a table folder as a data set, making the repository if there is none, and return its address."""
     api = HfApi()
-    try:
+    with hub_errors(f"{folder} is complete but could not be uploaded to {name!r}"):
         api.create_repo(name, repo_type="dataset", private=private, exist_ok=True)
         commit = api.upload_folder(
             repo_id=name,
@@ -48,6 +43,4 @@ def upload_folder(folder: Path, name: str, private: bool) -> str:
             allow_patterns=[f"*/*{SUFFIX}", SETTINGS_FILE, "README.md"],
             commit_message="Upload tables",
         )
-    except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError) as error:
-        raise InputError(f"{folder} is complete but could not be uploaded to {name!r}: {first_line(error)}") from None
     return str(commit.repo_url)
