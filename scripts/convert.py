@@ -27,12 +27,12 @@ from mmnas_hf.conversion import (
     from_original,
     genotype_of,
     label_answers,
-    load,
     new_folder,
     read_architecture,
+    read_besides,
     read_entries,
     read_tensors,
-    save,
+    save_converted,
     save_original,
     words_processor,
 )
@@ -92,16 +92,16 @@ def main() -> None:
 
 def convert(task: Task, args: ConvertArguments, folder: Path) -> None:
     architecture = read_architecture(args.genotype) if args.genotype else None
-    foreign = from_original(read_tensors(Path(args.checkpoint)), task, architecture)
-    model = foreign.model
+    converted = from_original(read_tensors(Path(args.checkpoint)), task, architecture)
+    model = converted.model
     if args.answers:
         label_answers(model.config, read_entries(Path(args.answers)))
     if args.vocab:
         words_processor(read_entries(Path(args.vocab)), model.config, task).save_pretrained(folder)
-    save(foreign, folder)
+    save_converted(converted, folder)
     write_record(folder, notes=["The weights come from another program, whose training is not recorded here."])
     kind = "supernet, most probable" if model.config.genotype is None else "network"
-    show(f"{kind} {genotype_of(foreign)}: {model.num_parameters():,} parameters, {model.config.vocab_size} words")
+    show(f"{kind} {genotype_of(converted)}: {model.num_parameters():,} parameters, {model.config.vocab_size} words")
     if not args.vocab:
         show("no --vocab: the folder has no processor, and texts have to come as numbers")
     if model.config.num_labels > 1 and not args.answers:
@@ -110,7 +110,7 @@ def convert(task: Task, args: ConvertArguments, folder: Path) -> None:
 
 def restore(task: Task, source: str, folder: Path) -> None:
     model = load_model(task, source)
-    besides = load(Path(source))
+    besides = read_besides(Path(source))
     dialect = save_original(model, besides, folder)
     if model.config.genotype is None and not besides:
         show("the alphas are not known, and left uniform")

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmnas_hf.boxes import box_features, relations
-from mmnas_hf.conversion import Architecture, Foreign, from_original
+from mmnas_hf.conversion import Architecture, Converted, from_original
 from mmnas_hf.genotype import Genotype
 from mmnas_hf.tasks import TASKS
 
@@ -45,7 +45,7 @@ def genotype_in(sizes: dict) -> Genotype:
     return Genotype(tuple(sizes["encoder"]), tuple(sizes["decoder"]))
 
 
-def golden_network(path: Path) -> Foreign:
+def golden_network(path: Path) -> Converted:
     """A recorded network, converted."""
     _, sizes = recorded(path)
     architecture = Architecture(genotype_in(sizes)) if "encoder" in sizes else None

@@ -16,13 +16,13 @@ from mmnas_hf.conversion import (
     from_original,
     genotype_of,
     label_answers,
-    load,
     new_folder,
     probabilities_of,
     read_architecture,
+    read_besides,
     read_entries,
     read_tensors,
-    save,
+    save_converted,
     save_original,
     to_original,
     words_processor,
@@ -71,10 +71,10 @@ def test_a_checkpoint_of_the_original_comes_back_bit_for_bit(golden, name, new_f
     task = TASKS[name.removeprefix("supernet_")]
     converted = from_original(read_tensors(path), task, architecture)
     with new_folder(tmp_path / "model") as folder:
-        save(converted, folder)
+        save_converted(converted, folder)
     model = task.model_class.from_pretrained(tmp_path / "model")
     with new_folder(tmp_path / "back") as folder:
-        save_original(model, load(tmp_path / "model"), folder)
+        save_original(model, read_besides(tmp_path / "model"), folder)
     back = torch.load(tmp_path / "back" / "checkpoint.pkl", weights_only=True)["state_dict"]
     assert same(back, {f"module.{name}": tensor for name, tensor in tensors.items()})
 
@@ -110,7 +110,7 @@ def test_a_supernet_of_this_package_goes_to_the_original_with_uniform_alphas(tas
     assert probabilities_of(back)[1] == dict.fromkeys(model.config.space.decoder[0], 0.25)
 
 
-def test_what_the_network_does_not_use_stays_beside_it(golden):
+def test_what_the_network_does_not_use_stays_beside_it():
     """The original always embeds relations between regions, here no operation reads them."""
     besides = {"linear_y_rel.weight": torch.rand(16, 4), "linear_y_rel.bias": torch.rand(16)}
     network = small_network(genotype=mcan(2, 3))
@@ -121,7 +121,7 @@ def test_what_the_network_does_not_use_stays_beside_it(golden):
 def test_a_search_leaves_its_most_probable_network_and_its_probabilities(golden, tmp_path):
     converted = foreign.golden_network(golden / "supernet_vqa.safetensors")
     with new_folder(tmp_path / "model") as folder:
-        save(converted, folder)
+        save_converted(converted, folder)
     tensors, _ = foreign.recorded(golden / "supernet_vqa.safetensors")
     best = [int(tensors[f"full.alpha_before.{node}"].argmax()) for node in range(5)]
     space = converted.model.config.space
@@ -391,6 +391,15 @@ def test_a_checkpoint_without_tensors_is_refused(content, tmp_path):
 def test_tensors_that_no_network_has_are_refused(tensor, tmp_path):
     torch.save({"state_dict": {"embedding.weight": tensor}}, tmp_path / "a.pkl")
     assert "no plain tensor of real numbers" in refused(read_tensors, tmp_path / "a.pkl")
+
+
+def test_tensors_that_share_memory_are_told_apart(tensors, tmp_path):
+    tensors["attflat_y.linear_merge.bias"] = tensors["attflat_x.linear_merge.bias"]
+    path = foreign.save_checkpoint(tensors, tmp_path / "a.pkl")
+    converted = from_original(read_tensors(path), TASKS["vqa"], Architecture(Genotype.parse("SF|SRGF")))
+    converted.model.save_pretrained(tmp_path / "model")
+    loaded = TASKS["vqa"].model_class.from_pretrained(tmp_path / "model")
+    assert same(loaded.state_dict(), converted.model.state_dict())
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):

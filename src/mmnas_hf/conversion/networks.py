@@ -46,8 +46,8 @@ Tensors = Mapping[str, Tensor]
 Shapes = dict[str, tuple[int, ...]]
 
 
-class Foreign(NamedTuple):
-    """A network and what the other program's checkpoint holds besides, under its names there.
+class Converted(NamedTuple):
+    """A converted network and what the other program's checkpoint holds besides, under its names there.
 
     Besides the weights that it uses, the original keeps the architecture's parameters of a supernet, and embeddings of
     relations that no operation of the network reads.
@@ -57,7 +57,7 @@ class Foreign(NamedTuple):
     besides: dict[str, Tensor]
 
 
-def from_original(tensors: Tensors, task: Task, architecture: Architecture | None = None) -> Foreign:
+def from_original(tensors: Tensors, task: Task, architecture: Architecture | None = None) -> Converted:
     """The network whose parameters these are; a supernet needs no architecture.
 
     Raises `InputError` where the names or shapes are not those of such a network, naming all that are not.
@@ -71,8 +71,9 @@ def from_original(tensors: Tensors, task: Task, architecture: Architecture | Non
     shapes = {names[name]: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     if trouble := compare(tensors, shapes | besides, {sizing_name(name, dialect) for name, _ in SIZES.values()}):
         raise InputError(f"the tensors do not fit {dialect.title} for task {task.name}; {trouble}")
-    model.load_state_dict({name: tensors[theirs] for name, theirs in names.items()}, assign=True)
-    return Foreign(model.eval(), {name: tensors[name] for name in besides})
+    # Copies, since a checkpoint may share memory among tensors, or with its file.
+    model.load_state_dict({name: tensors[theirs].clone() for name, theirs in names.items()}, assign=True)
+    return Converted(model.eval(), {name: tensors[name].clone() for name in besides})
 
 
 def to_original(model: MMnasForTask, besides: Tensors | None = None) -> tuple[Dialect, dict[str, Tensor]]:
@@ -90,18 +91,18 @@ def to_original(model: MMnasForTask, besides: Tensors | None = None) -> tuple[Di
     return dialect, {theirs: weights[name] for name, theirs in names.items()} | unused
 
 
-def genotype_of(foreign: Foreign) -> Genotype:
+def genotype_of(converted: Converted) -> Genotype:
     """The network's genotype, or a supernet's most probable one."""
-    config = foreign.model.config
+    config = converted.model.config
     if config.genotype is not None:
         return Genotype.from_dict(config.genotype)
-    return config.space.genotype([max(node, key=node.get) for node in probabilities_of(foreign)])
+    return config.space.genotype([max(node, key=node.get) for node in probabilities_of(converted)])
 
 
-def probabilities_of(foreign: Foreign) -> list[dict[str, float]]:
+def probabilities_of(converted: Converted) -> list[dict[str, float]]:
     """How probable a supernet's search found each candidate of each node, encoder first."""
-    space = foreign.model.config.space
-    alphas = [foreign.besides[name].softmax(0).tolist() for name in node_parameters(space, ALPHA)]
+    space = converted.model.config.space
+    alphas = [converted.besides[name].softmax(0).tolist() for name in node_parameters(space, ALPHA)]
     return [dict(zip(node, alpha, strict=True)) for node, alpha in zip(space.nodes, alphas, strict=True)]
 
 
@@ -115,8 +116,8 @@ def build_config(tensors: Tensors, dialect: Dialect, architecture: Architecture 
             raise InputError("a supernet has all candidates and takes no genotype; train.py --inherit derives networks")
         kind = {"search_space": searched_space(tensors)}
     else:
-        kind = {"genotype": checked(architecture, dialect, sizes, box_feature).genotype}
-        kind["dropout"] = architecture.dropout
+        check_architecture(architecture, dialect, sizes, box_feature)
+        kind = {"genotype": architecture.genotype, "dropout": architecture.dropout}
     try:
         return MMnasConfig(
             **sizes, **kind, box_feature=box_feature, attention_bias=dialect.attention_bias, pad_token_id=0
@@ -140,15 +141,15 @@ def sizing_name(name: str, dialect: Dialect) -> str:
     return f"{dialect.module(module)}.{parameter}"
 
 
-def checked(
+def check_architecture(
     architecture: Architecture | None, dialect: Dialect, sizes: Mapping[str, int], box_feature: bool
-) -> Architecture:
-    """The architecture; raises `InputError` if it is missing, or if it is one that this package does not compute."""
+) -> None:
+    """Raise `InputError` if the architecture is missing, or if it is one that this package does not compute."""
     if architecture is None:
         raise InputError(f"the names in {dialect.title} do not tell its architecture: give --genotype")
     check_operations(architecture.genotype.as_space())
     if not dialect.attention_bias:
-        return architecture
+        return
     if architecture.heads is None:
         raise InputError(f"only its configuration tells the heads of {dialect.title}: give its .yml as --genotype")
     hidden = sizes.get("hidden_size", HEAD_SIZE * architecture.heads)
@@ -156,7 +157,6 @@ def checked(
         raise InputError(f"{architecture.heads} heads of {hidden} numbers; only heads of {HEAD_SIZE} can be converted")
     if box_feature and not architecture.normalised_boxes:
         raise InputError("its box feature is in pixels (no BBOX_NORMALIZE), here it is in shares of the image")
-    return architecture
 
 
 def shapes_besides(dialect: Dialect, config: MMnasConfig, names: Iterable[str]) -> Shapes:

@@ -20,7 +20,7 @@ from ..errors import InputError, first_line
 from ..genotype import Genotype
 from ..modeling_mmnas import MMnasForTask
 from .dialects import MCAN, Dialect
-from .networks import Foreign, genotype_of, probabilities_of, to_original
+from .networks import Converted, genotype_of, probabilities_of, to_original
 from .openvqa import to_settings
 
 BESIDES_FILE = "original.safetensors"
@@ -105,18 +105,18 @@ def state_dict(checkpoint: Any, path: Path) -> dict[str, Tensor]:
     raise InputError(f"{path} holds no state_dict of tensors")
 
 
-def save(foreign: Foreign, folder: Path) -> None:
+def save_converted(converted: Converted, folder: Path) -> None:
     """Write the network, what the checkpoint has besides, and what a supernet's search found."""
-    foreign.model.save_pretrained(folder)
-    if foreign.besides:
-        safetensors.torch.save_file(foreign.besides, folder / BESIDES_FILE)
-    genotype_of(foreign).save(folder / GENOTYPE_FILE)
-    if foreign.model.config.genotype is None:
-        (folder / PROBABILITIES_FILE).write_text(json.dumps(probabilities_of(foreign), indent=1) + "\n")
+    converted.model.save_pretrained(folder)
+    if converted.besides:
+        safetensors.torch.save_file(converted.besides, folder / BESIDES_FILE)
+    genotype_of(converted).save(folder / GENOTYPE_FILE)
+    if converted.model.config.genotype is None:
+        (folder / PROBABILITIES_FILE).write_text(json.dumps(probabilities_of(converted), indent=1) + "\n")
 
 
-def load(folder: Path) -> dict[str, Tensor]:
-    """What `save` kept besides the network in `folder`."""
+def read_besides(folder: Path) -> dict[str, Tensor]:
+    """What `save_converted` kept besides the network in `folder`."""
     path = folder / BESIDES_FILE
     return read_safetensors(path) if path.is_file() else {}
 
