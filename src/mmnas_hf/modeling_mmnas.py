@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, can_return_tuple
 
 from .boxes import box_features, encode_deltas, overlaps
 from .configuration_mmnas import MMnasConfig
@@ -204,11 +204,10 @@ class MMnasPreTrainedModel(PreTrainedModel):
 
     config_class = MMnasConfig
     base_model_prefix = "mmnas"
-    main_input_name = "region_features"
     input_modalities = ("image", "text")
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    _no_split_modules = ("Sublayer", "Pooler")
+    _no_split_modules = ("Sublayer", "RelationEmbedding", "PooledHead", "RegionHead")
 
     def _set_gradient_checkpointing(
         self, enable: bool = True, gradient_checkpointing_func: Callable = checkpoint, **settings: Any
@@ -268,6 +267,8 @@ class MMnasModel(MMnasPreTrainedModel):
         self.regions = nn.Linear(config.region_size * (2 if config.box_feature else 1), config.hidden_size)
         self.relations = nn.ModuleDict({name: RelationEmbedding(name, config.relation_size) for name in geometries})
         self.backbone = Backbone(config)
+        # Kept, for a graph that is compiled cannot read configurations.
+        self.only_path = [{name: 1.0} for (name,) in space.nodes] if space.size == 1 else None
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Embedding:
@@ -276,6 +277,7 @@ class MMnasModel(MMnasPreTrainedModel):
     def set_input_embeddings(self, value: nn.Embedding) -> None:
         self.words = value
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor,
@@ -334,18 +336,15 @@ class MMnasModel(MMnasPreTrainedModel):
         return MMnasModelOutput(word_states=texts.words, region_states=regions)
 
     def checked(self, path: Path | None) -> Path:
-        path = self.only_path() if path is None else path
-        if len(path) != len(self.config.space.nodes):
-            raise InputError(f"a path of {len(path)} gates; this model has {len(self.config.space.nodes)} nodes")
-        return path
-
-    def only_path(self) -> Path:
-        space = self.config.space
-        if space.size > 1:
+        path = self.only_path if path is None else path
+        if path is None:
             raise InputError(
-                f"this is a supernet of {space.size:.3g} networks: pass path=genotype.as_path(), or derive"
+                f"this is a supernet of {self.config.space.size:.3g} networks: pass path=genotype.as_path(), or derive"
             )
-        return [{name: 1.0} for (name,) in space.nodes]
+        nodes = len(self.backbone.encoder) + len(self.backbone.decoder)
+        if len(path) != nodes:
+            raise InputError(f"a path of {len(path)} gates; this model has {nodes} nodes")
+        return path
 
     def describe_regions(self, features: Tensor, boxes: Tensor | None, image_sizes: Tensor | None) -> Tensor:
         if not self.config.box_feature:
@@ -392,6 +391,7 @@ class MMnasForTask(MMnasPreTrainedModel):
     def compute_loss(self, output: MMnasOutput, labels: Tensor, boxes: Tensor | None, mask: Tensor) -> Tensor:
         raise NotImplementedError
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor,
@@ -443,9 +443,9 @@ class MMnasForImageTextMatching(MMnasForTask):
         return PooledHead(config, 1)
 
     def compute_loss(self, output: MMnasOutput, labels: Tensor, boxes: Tensor | None, mask: Tensor) -> Tensor:
-        weight = output.logits.new_tensor(MATCH_WEIGHT)
+        labels = labels.float()
         return F.binary_cross_entropy_with_logits(
-            output.logits.squeeze(-1), labels.to(output.logits.dtype), pos_weight=weight, reduction="sum"
+            output.logits.squeeze(-1), labels, pos_weight=labels.new_tensor(MATCH_WEIGHT), reduction="sum"
         )
 
 
@@ -470,11 +470,11 @@ def ranking_loss(scores: Tensor, relevance: Tensor) -> Tensor:
     """KL divergence of the scores' softmax from the relevance, averaged over rows that have a relevant region."""
     total = relevance.sum(-1, keepdim=True)  # [batch, 1]
     target = relevance / total.clamp(min=torch.finfo(total.dtype).tiny)
-    divergence = F.kl_div(scores.log_softmax(-1), target.to(scores.dtype), reduction="sum")
+    divergence = F.kl_div(scores.log_softmax(-1, dtype=target.dtype), target, reduction="sum")
     return divergence / (total > 0).sum().clamp(min=1)
 
 
 def box_loss(deltas: Tensor, targets: Tensor, positive: Tensor) -> Tensor:
     """Smooth L1 on positive regions, summed, divided by their number."""
-    loss = F.smooth_l1_loss(deltas, targets.to(deltas.dtype), reduction="none").sum(-1)  # [batch, regions]
+    loss = F.smooth_l1_loss(deltas.to(targets.dtype), targets, reduction="none").sum(-1)  # [batch, regions]
     return (loss * positive).sum() / positive.sum().clamp(min=1)
