@@ -239,7 +239,8 @@ def test_a_supernets_card_names_the_search(searched):
     card = ModelCard.load(searched / "README.md")
     assert block_of(card, BASH).startswith("python scripts/search.py --task vqa --data data-vqa")
     assert "Searched on data-vqa with seed 7" in card.text
-    assert "It is one of 32 architectures" in card.text
+    assert card.text.startswith("\n# search-supernet\n")
+    assert "It is one of the 32 architectures" in card.text
 
 
 def test_what_a_supernets_card_shows_runs(searched):
@@ -282,7 +283,7 @@ def test_what_has_no_place_of_its_own_in_an_architectures_card_is_listed():
 def test_a_searchs_space_is_counted():
     space = {"encoder": [["self_att_64", "feed_forward"]] * 2, "decoder": [["guided_att_64"]]}
     card = architecture_card(Genotype.parse("SF|G"), "somebody/found", "vqa", search={"space": space})
-    assert "It is one of 4 architectures" in card.text
+    assert "It is one of the 4 architectures" in card.text
 
 
 # Committed cards

@@ -86,7 +86,9 @@ class Record:
 
     @property
     def name(self) -> str:
-        return self.place.rpartition("/")[2]
+        """The end of its place; a supernet's own folder is named alike in all runs."""
+        parts = 2 if self.kind == "supernet" and not self.on_hub else 1
+        return "-".join(self.place.split("/")[-parts:])
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
