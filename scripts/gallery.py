@@ -22,7 +22,7 @@ def main() -> None:
     table = collect(args.names, args.metric)
     show(as_text(table))
     if args.output_dir:
-        save_gallery(table, args.output_dir, args.push_to_hub or args.output_dir)
+        save_gallery(table, args.output_dir)
         show(f"see {args.output_dir}")
     if args.push_to_hub:
         place = Place(args.push_to_hub, private=not args.public, kind="dataset")

@@ -33,7 +33,12 @@ model = AutoModelForVisualQuestionAnswering.from_pretrained(name, trust_remote_c
 processor = AutoProcessor.from_pretrained(name, trust_remote_code=True)
 inputs = processor(sys.argv[3], [regions["features"]], [regions["boxes"]], [regions["image_size"]])
 answers = pipeline("mmnas-vqa", model=name, trust_remote_code=True)({"question": sys.argv[3], **regions})
-print(json.dumps({"logits": model(**inputs).logits[0].tolist(), "answer": answers[0]["answer"]}))
+genotype = sys.modules[f"{type(model).__module__.rpartition('.')[0]}.genotype"]
+try:
+    genotype.Genotype.from_pretrained(name)
+except genotype.InputError as error:
+    refusal = str(error)
+print(json.dumps({"logits": model(**inputs).logits[0].tolist(), "answer": answers[0]["answer"], "refusal": refusal}))
 """
 
 PULL_WITH_PACKAGE = """
@@ -187,6 +192,7 @@ def test_a_process_without_the_package_loads_model_processor_and_pipeline(hub, p
     logits = model(**inputs).logits[0]
     torch.testing.assert_close(torch.tensor(pulled["logits"]), logits.detach(), atol=1e-6, rtol=0)
     assert pulled["answer"] == model.config.id2label[logits.argmax().item()]
+    assert "install mmnas_hf" in pulled["refusal"]
 
 
 @pytest.fixture(scope="module")

@@ -142,7 +142,7 @@ class Genotype:
         """Write what `push_to_hub` uploads into a folder."""
         sharing = sharing_module()
         known = sharing.Architecture(self, task, metrics or {}, search or {})
-        sharing.lay_out_architecture(known, folder, Path(folder).resolve().name)
+        sharing.save_architecture(known, folder)
 
     def push_to_hub(
         self,

@@ -2,7 +2,9 @@
 
 import json
 import math
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from numbers import Real
 from pathlib import Path
@@ -54,7 +56,6 @@ class Architecture:
     def save(self, folder: Path) -> None:
         """Write the genotype, its drawing and what is known of it into a folder."""
         known = json.dumps(self.known(), indent=1)
-        folder.mkdir(parents=True, exist_ok=True)
         self.genotype.save(folder / GENOTYPE_FILE)
         draw_genotype(self.genotype.encoder, self.genotype.decoder, folder / DRAWING_FILE, title=str(self.genotype))
         (folder / ARCHITECTURE_FILE).write_text(known + "\n")
@@ -68,7 +69,7 @@ class Architecture:
         try:
             known = json.loads(path.read_text())
             return cls(genotype, **{name: known[name] for name in ("task", "metrics", "search", "versions")})
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(f"{path} cannot be read: {first_line(error)}") from None
 
 
@@ -89,7 +90,7 @@ def load_genotype(source: str | Path, **access: Any) -> Genotype:
     return Genotype.load(path)
 
 
-def lay_out_architecture(architecture: Architecture, folder: str | Path, name: str) -> None:
+def lay_out_architecture(architecture: Architecture, folder: Path, name: str) -> None:
     """Write all that a repository of this name holds into a folder."""
     from ..cards import architecture_card  # noqa: PLC0415 - slow to import, and needed only here
     from ..records import versions  # noqa: PLC0415
@@ -97,16 +98,33 @@ def lay_out_architecture(architecture: Architecture, folder: str | Path, name: s
 
     get_task(architecture.task)
     architecture = replace(architecture, versions=architecture.versions or versions())
-    architecture.save(Path(folder))
+    architecture.save(folder)
     known = architecture.known()
     told = known["search"] | {"versions": known["versions"]}
     card = architecture_card(architecture.genotype, name, architecture.task, known["metrics"], told)
-    card.save(Path(folder, CARD_FILE))
-    check_texts(Path(folder, file) for file in FILES)
+    card.save(folder / CARD_FILE)
+    check_texts(folder / file for file in FILES)
+
+
+@contextmanager
+def draft_of(folder: str | Path) -> Iterator[Path]:
+    """A temporary folder whose files take the place of those in `folder` once all of them are written."""
+    with TemporaryDirectory() as draft:
+        yield Path(draft)
+        try:
+            shutil.copytree(draft, folder, dirs_exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{folder} cannot be written: {first_line(error)}; give a folder") from None
+
+
+def save_architecture(architecture: Architecture, folder: str | Path) -> None:
+    """Write all that a repository would hold into a folder, or nothing."""
+    with draft_of(folder) as draft:
+        lay_out_architecture(architecture, draft, Path(folder).resolve().name)
 
 
 def push_architecture(architecture: Architecture, place: Place) -> str:
     """Upload an architecture and say where it is."""
     with TemporaryDirectory() as folder:
-        lay_out_architecture(architecture, folder, place.name)
+        lay_out_architecture(architecture, Path(folder), place.name)
         return upload(Path(folder), place, MARKS, list(FILES))

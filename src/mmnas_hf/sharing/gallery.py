@@ -8,10 +8,12 @@ from typing import Any
 
 from datasets import Dataset, Features, List, Value
 from huggingface_hub import DatasetCard, DatasetCardData
+from pyarrow import parquet
 
 from ..errors import InputError
 from ..hub import Place, upload
-from .architectures import CARD_FILE, Architecture
+from ..records import portable
+from .architectures import CARD_FILE, Architecture, draft_of
 from .picture import GalleryRow, draw_gallery
 from .privacy import check_texts
 from .runs import read_architecture
@@ -92,11 +94,15 @@ def drawn(row: dict[str, Any]) -> GalleryRow:
     return GalleryRow(row["name"], row["encoder"], row["decoder"], row["score"], measure)
 
 
-def save_gallery(table: Dataset, folder: str | Path, name: str) -> None:
+def save_gallery(table: Dataset, folder: str | Path) -> None:
+    """Write all that a repository would hold into a folder, or nothing."""
+    with draft_of(folder) as draft:
+        lay_out_gallery(table, draft, portable(str(folder)))
+
+
+def lay_out_gallery(table: Dataset, folder: Path, name: str) -> None:
     """Write the table, its picture and a card that `datasets.load_dataset` reads."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    table.to_parquet(folder / TABLE_FILE)
+    parquet.write_table(table.with_format("arrow")[:], folder / TABLE_FILE)
     draw_gallery([drawn(row) for row in table], folder / PICTURE_FILE)
     header = DatasetCardData(
         pretty_name="A gallery of architectures",
@@ -111,5 +117,5 @@ def save_gallery(table: Dataset, folder: str | Path, name: str) -> None:
 def push_gallery(table: Dataset, place: Place) -> str:
     """Upload a gallery as a data set and say where it is."""
     with TemporaryDirectory() as folder:
-        save_gallery(table, folder, place.name)
+        lay_out_gallery(table, Path(folder), place.name)
         return upload(Path(folder), place, MARKS, list(GALLERY_FILES))

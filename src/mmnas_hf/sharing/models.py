@@ -27,7 +27,7 @@ NETWORK_JSON = (
 RUN_FILES = ("probabilities.png",)
 RUN_JSON = (RESULTS_FILE, RECORD_FILE, "probabilities.json")
 # What an upload replaces in a repository of an earlier one.
-SHARED = [*NETWORK_FILES, *NETWORK_JSON, *RUN_FILES, *RUN_JSON, *FILES, "*.py"]
+SHARED = [*NETWORK_FILES, *NETWORK_JSON, *RUN_FILES, *RUN_JSON, *FILES]
 
 
 def lay_out_run(run: Path, folder: Path, name: str) -> None:

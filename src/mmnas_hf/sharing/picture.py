@@ -64,7 +64,7 @@ def draw_gallery(rows: Sequence[GalleryRow], path: str | Path) -> None:
     axes = inch_axes(Figure(figsize=(columns.end, top - foot), facecolor="white"), foot, top)
     draw_legend(axes, styles, columns.end)
     draw_header(axes, rows, columns, top)
-    scale = max(1.0, *(row.score or 0.0 for row in rows), 0.0)
+    scale = max(1.0, *(row.score or 0.0 for row in rows))
     for number, row in enumerate(rows):
         draw_row(axes, row, columns, top - HEADER - ROW * (number + 0.5), styles, scale)
     axes.figure.savefig(path, dpi=DOTS_PER_INCH)
@@ -101,7 +101,7 @@ def draw_row(
     axes: "Axes", row: GalleryRow, columns: Columns, y: float, styles: dict[str, OperationStyle], scale: float
 ) -> None:
     """One architecture: its name, its nodes, and its score as a bar whose full length is `scale`."""
-    axes.text(MARGIN, y, short(row.name), va="center", color=INK, fontsize=10)
+    axes.text(MARGIN, y, short(row.name), va="center", color=INK, fontsize=10, parse_math=False)
     for left, operations in ((columns.text, row.encoder), (columns.regions, row.decoder)):
         for number, operation in enumerate(operations):
             draw_cell(axes, left + PITCH * number + CELL / 2, y, styles[operation])
@@ -110,7 +110,7 @@ def draw_row(
     for colour, length in ((INPUT_COLOUR, SCORE_WIDTH), (PALE_INK, SCORE_WIDTH * max(0.0, row.score) / scale)):
         draw_box(axes, (columns.score + length / 2, y), (length, BAR), colour, radius=0.0)
     axes.text(columns.score + SCORE_WIDTH + 0.06, y, f"{row.score:.3f}", va="center", color=INK, fontsize=10)
-    axes.text(columns.measure, y, row.measure, va="center", color=PALE_INK, fontsize=9)
+    axes.text(columns.measure, y, row.measure, va="center", color=PALE_INK, fontsize=9, parse_math=False)
 
 
 def draw_cell(axes: "Axes", x: float, y: float, style: OperationStyle) -> None:

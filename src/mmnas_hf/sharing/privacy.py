@@ -25,8 +25,8 @@ def without_paths(value: Any) -> Any:
         return [without_paths(item) for item in value]
     if not isinstance(value, str):
         return value
-    if "://" not in value and Path(value).is_absolute():
-        return Path(value).name
+    if value.startswith("/") and Path(value).exists():
+        return Path(value).name or value
     return LOCAL_PATH.sub(lambda found: re.split(r"[/\\]", found[0].rstrip("/\\"))[-1], value)
 
 
