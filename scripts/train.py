@@ -63,8 +63,14 @@ def main() -> None:
     if args.process_index == 0:
         model.save_pretrained(folder)
         corpus.processor.save_pretrained(folder)
-    results = {"genotype": str(genotype), "parameters": trained.parameters, "seconds": trained.seconds}
-    save_results(args, folder / RESULTS_FILE, results | {"metrics": trained.metrics})
+    results = {
+        "genotype": str(genotype),
+        "texts": len(rows),
+        "parameters": trained.parameters,
+        "seconds": trained.seconds,
+        "metrics": trained.metrics,
+    }
+    save_results(args, folder / RESULTS_FILE, results)
     if args.process_index == 0:
         write_card(folder)
     score = trained.metrics[corpus.task.metric]

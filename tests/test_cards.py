@@ -146,7 +146,7 @@ def test_the_command_in_a_card_gives_its_scores_again(card, monkeypatch):
 
 
 def test_a_card_names_the_seed_and_the_data(card):
-    assert "Trained on data-vqa with seed 7" in card.text
+    assert "Trained on 80 texts of data-vqa with seed 7" in card.text
     assert "with its seed 7." in card.text
 
 

@@ -8,6 +8,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from .data.card import TASK_CATEGORIES
 from .data.facts import find_facts
+from .data.folder import write_text
 from .drawing import draw_genotype
 from .genotype import PUBLISHED, Genotype, SearchSpace
 from .pipeline_mmnas import PIPELINES
@@ -87,7 +88,7 @@ def write_card(folder: Path) -> None:
     """Write the card of the network or supernet in a folder, and draw its architecture, so that it can be shared."""
     if genotype := read_record(folder).genotype:
         draw(genotype, folder / PICTURE_FILE)
-    model_card(folder).save(folder / CARD_FILE)
+    write_text(folder / CARD_FILE, model_card(folder).content)
 
 
 def draw(genotype: str, path: Path) -> None:

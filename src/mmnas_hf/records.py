@@ -54,9 +54,9 @@ class Record:
     """All that a card tells of a network, a supernet or an architecture alone.
 
     `place` is what `from_pretrained` takes, on the Hub or not. `genotype` is in its short form; a supernet's is what
-    the search found, if that is known. `reads_texts` tells whether a processor comes with the weights. `compared` are
-    the networks that were trained after a search. `source` has the `name` and `url` of who reports the scores, where
-    they were not measured by this run.
+    the search found, if that is known. `reads_texts` tells whether a processor comes with the weights, `texts` how many
+    were trained on. `compared` are the networks that were trained after a search. `source` has the `name` and `url` of
+    who reports the scores, where they were not measured by this run.
     """
 
     kind: str  # network, supernet or architecture
@@ -74,6 +74,7 @@ class Record:
     notes: list[str] = field(default_factory=list)
     command: str = ""
     seed: int | None = None
+    texts: int | None = None
     parameters: int | None = None
     seconds: float | None = None
     versions: dict[str, str] = field(default_factory=dict)
@@ -122,7 +123,7 @@ def trained(config: Contents, results: Contents, run: Contents, flags: Contents)
     """What a network's card says of its training's result."""
     measured = "data" in run and "metrics" in results
     scores = [Scores(run["data"], flags.get("test_split") or "test", results["metrics"])] if measured else []
-    cost = {name: results[name] for name in ("parameters", "seconds") if name in results}
+    cost = {name: results[name] for name in ("texts", "parameters", "seconds") if name in results}
     return {"genotype": str(Genotype.from_dict(config["genotype"])), "scores": scores, **cost}
 
 

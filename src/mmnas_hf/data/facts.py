@@ -44,8 +44,8 @@ LIMITS: dict[str, tuple[str, ...]] = {
     "refcoco": (
         COCO_IMAGES,
         REFERENCES,
-        "RefCOCO's expressions come from a game against the clock: they are short and often about left and right. "
-        "Its testA is about people, testB about other things.",
+        "RefCOCO's expressions come from a game of two players: they are short and often about left and right. Its "
+        "testA is about people, testB about other things.",
         PEOPLE,
     ),
     "refcoco+": (
@@ -58,12 +58,12 @@ LIMITS: dict[str, tuple[str, ...]] = {
     "refcocog": (
         COCO_IMAGES,
         REFERENCES,
-        "RefCOCOg's expressions are long, written without a partner to test them; many of them can be solved from the "
-        "kind of object alone, without the rest of the sentence.",
+        "RefCOCOg's expressions are long and were written outside a game; many of them can be solved from the kind of "
+        "object alone, without the rest of the sentence.",
         PEOPLE,
     ),
     "flickr30k": (
-        "The photographs are Flickr's, mostly of people and dogs in North America and Europe.",
+        "The photographs are Flickr's, mostly of people in everyday activities, largely in North America and Europe.",
         ENGLISH,
         "Captions say what was not asked for and cannot be seen, such as relationships, ethnicity and jobs, and mark "
         "those whom the writers did not expect.",
