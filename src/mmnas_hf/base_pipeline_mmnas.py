@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 from transformers import Pipeline
+from transformers.dynamic_module_utils import custom_object_save
 
 from .errors import InputError
 from .modeling_mmnas import MMnasPreTrainedModel
@@ -134,9 +135,11 @@ class MMnasPipeline(Pipeline):
         }
 
     def save_pretrained(self, save_directory: str | Path, **settings: Any) -> None:
-        """Save the model and its processor; the pipeline itself is in the package."""
+        """Save the model and its processor, and the code of all, unless that is the package's."""
         self.model.save_pretrained(save_directory, **settings)
         self.processor.save_pretrained(save_directory, **settings)
+        if self.model._auto_class:  # the code came from a folder
+            custom_object_save(self, save_directory)
 
 
 def check_network(kind: MMnasPipeline, model: MMnasPreTrainedModel) -> None:
