@@ -67,7 +67,9 @@ def photograph(chrome: "Chrome", address: str, path: str | Path) -> None:
 
     chrome.get(address)
     WebDriverWait(chrome, PATIENCE).until(is_filled)
-    chrome.set_window_size(WIDTH, chrome.execute_script("return document.querySelector('gradio-app').scrollHeight"))
+    height = chrome.execute_script("return document.documentElement.scrollHeight")
+    whole = {"width": WIDTH, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", whole)
     if not chrome.save_screenshot(str(path)):
         raise InputError(f"{path} cannot be written; give a PNG file in a folder that exists")
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..cli import load_model
+from ..data.scenes import FEATURE_SIZE
 from ..detection import ScenesDetector
 from ..errors import InputError, first_line
 from ..pipeline_mmnas import PIPELINES, MMnasPipeline
@@ -35,6 +36,9 @@ def load_networks(sources: Mapping[str, str]) -> dict[str, MMnasPipeline]:
 def load_pipeline(task: str, source: str) -> MMnasPipeline:
     """A pipeline that takes pictures, for a network that was trained on `scenes`."""
     model = load_model(TASKS[task], source)
+    if model.config.region_size != FEATURE_SIZE:
+        widths = f"regions of width {model.config.region_size}, those of the page's pictures have {FEATURE_SIZE}"
+        raise InputError(f"{source!r} reads {widths}; give a network that was trained on scenes")
     try:
         processor = MMnasProcessor.from_pretrained(source)
     except (OSError, ValueError) as error:

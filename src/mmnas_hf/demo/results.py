@@ -9,7 +9,7 @@ from ..errors import InputError
 from ..gallery_mmnas import ImageGallery
 from ..painting_mmnas import draw
 from ..pipeline_mmnas import ImageTextMatchingPipeline, MMnasPipeline
-from ..processing_mmnas import UNK
+from ..processing_mmnas import UNK, normalizer
 
 Record = Mapping[str, Any]
 
@@ -30,7 +30,7 @@ def answer(ask: MMnasPipeline, picture: Image.Image, question: str) -> Shown:
     check_words(ask, question)
     records = ask({"question": question, "image": picture}, return_attention=True)
     scores = {record["answer"]: record["score"] for record in records}
-    return Shown(paint(picture, records[:1]), scores, weigh(records[0]))
+    return Shown(paint(picture, records[:1]), scores, weigh(question, records[0]))
 
 
 def ground(find: MMnasPipeline, picture: Image.Image, expression: str) -> Shown:
@@ -38,7 +38,7 @@ def ground(find: MMnasPipeline, picture: Image.Image, expression: str) -> Shown:
     check_words(find, expression)
     records = find({"expression": expression, "image": picture}, top_k=BOXES, return_attention=True)
     scores = {name_box(record["box"]): record["score"] for record in records}
-    return Shown(paint(picture, records), scores, weigh(records[0]))
+    return Shown(paint(picture, records), scores, weigh(expression, records[0]))
 
 
 def rank_captions(match: ImageTextMatchingPipeline, picture: Image.Image, captions: str) -> Shown:
@@ -49,9 +49,10 @@ def rank_captions(match: ImageTextMatchingPipeline, picture: Image.Image, captio
     for line in lines or [""]:
         check_words(match, line)
     ranked = match.rank(picture, match.encode_texts(lines), top_k=len(lines))
-    best = match({"caption": ranked[0]["caption"], "image": picture}, return_attention=True)
+    caption = ranked[0]["caption"]
+    best = {**match({"caption": caption, "image": picture}, return_attention=True), "caption": caption}
     scores = {record["caption"]: record["score"] for record in ranked}
-    return Shown(paint(picture, [{**best, "caption": ranked[0]["caption"]}]), scores, weigh(best))
+    return Shown(paint(picture, [best]), scores, weigh(caption, best))
 
 
 def rank_pictures(
@@ -79,10 +80,12 @@ def paint(picture: Image.Image, records: Sequence[Record]) -> Image.Image:
     return draw(picture, [{name: value for name, value in record.items() if name != "words"} for record in records])
 
 
-def weigh(record: Record) -> list[tuple[str, float]]:
-    """Words with their weights relative to the heaviest."""
-    heaviest = max(word["weight"] for word in record["words"])
-    return [(word["word"], word["weight"] / heaviest) for word in record["words"]]
+def weigh(text: str, record: Record) -> list[tuple[str, float]]:
+    """Words with their weights relative to the heaviest; one that the network does not know has a question mark."""
+    weights = [word["weight"] / max(word["weight"] for word in record["words"]) for word in record["words"]]
+    marks = ["?" if word["word"] == UNK else "" for word in record["words"]]
+    written = normalizer().normalize_str(text).split()  # may be more than the network reads
+    return [(word + mark, weight) for word, mark, weight in zip(written, marks, weights, strict=False)]
 
 
 def name_box(box: Sequence[float]) -> str:
