@@ -102,6 +102,25 @@ def test_boxes_stay_inside_the_image():
     assert (boxes <= [WIDTH - 1, HEIGHT - 1] * 2).all()
 
 
+@pytest.mark.parametrize("name", [VQA, VGD])
+def test_a_data_set_is_answered_as_its_evaluation_answers_it(name, made):
+    pipe, corpus = made[name]
+    rows, images = corpus.rows("test"), {image["image_id"]: image for image in corpus.store.images}
+    inputs = ({pipe.text_key: row[pipe.text_key], "regions": images[row["image_id"]]} for row in rows)
+    batch = corpus.collator(pipe.model.config)(list(rows))
+    batch.pop("labels")
+    outputs = [output.detach() for output in pipe.model(**batch).to_tuple()]
+    kept = corpus.task.reduce(tuple(outputs) if len(outputs) > 1 else outputs[0])
+    expected = corpus.task.answers(as_arrays(kept), rows, corpus.store, pipe.model.config)
+    key = "answer" if name == VQA else "box"
+    records = [records[0] for records in pipe(inputs, batch_size=8)]
+    assert same([{key: record[key]} for record in records], [{key: record[key]} for record in expected])
+
+
+def as_arrays(kept):
+    return tuple(part.numpy() for part in kept) if isinstance(kept, tuple) else kept.numpy()
+
+
 def test_a_pair_has_one_score(made):
     pipe = made[ITM].pipe
     for given in unlike_inputs(pipe):
