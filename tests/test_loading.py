@@ -15,6 +15,7 @@ from mmnas_hf.operations import OPERATIONS, Context, Operation
 from mmnas_hf.pipeline_mmnas import PIPELINES
 from mmnas_hf.processing_mmnas import MMnasProcessor, build_tokenizer
 from test_modeling import MODEL_CLASSES, TASK_CLASSES, all_equal, build, every_class, every_task, labels_of, run
+from test_package import python
 from tiny import every_operation, random_batch, tiny_config
 
 GENOTYPE = "SF|SRGFID"  # every operation
@@ -66,6 +67,18 @@ def test_a_pipeline_is_made_by_its_name(name, folders):
     made = pipeline(name, model=str(folder))
     assert type(made) is PIPELINES[name]
     assert type(made.processor) is MMnasProcessor
+
+
+IMPORTS = [
+    "from transformers import pipeline; import mmnas_hf",
+    "import mmnas_hf.base_pipeline_mmnas",  # which imports transformers' pipelines, which import ours, which need it
+]
+
+
+@pytest.mark.parametrize("imports", IMPORTS)
+def test_pipelines_are_known_whatever_is_imported_first(imports):
+    code = f"{imports}; from transformers.pipelines import PIPELINE_REGISTRY as p; print(*p.get_supported_tasks())"
+    assert set(python(code).split()) >= PIPELINES.keys()
 
 
 # Storage
@@ -213,6 +226,20 @@ def test_a_loss_and_its_gradients_are_finite_in_any_precision(dtype, task):
     loss.backward()
     assert loss.dtype == torch.float32  # or a sum over thousands of answers would overflow
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+@every_task
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_automatic_half_precision_changes_little(dtype, task):
+    model = build(TASK_CLASSES[task], genotype=GENOTYPE)
+    batch = random_batch(model.config)
+    with torch.no_grad():
+        # Words are encoded before, for not every processor has LSTMs in half precision.
+        texts = model.mmnas.encode_text(batch["input_ids"], batch["attention_mask"])
+        with torch.autocast("cpu", dtype):
+            images = model.mmnas.encode_image(batch["region_features"], batch["region_boxes"], batch["region_mask"])
+            outputs = model.score(texts, images)
+    assert_same(outputs, run(model, batch), TOLERANCES[dtype])
 
 
 # Checkpointing

@@ -45,9 +45,16 @@ def ask(folder, name, given):
 def classes(*made):
     return [type(one).__module__.split(".")[0] + "." + type(one).__name__ for one in made]
 
+def refused(folder):
+    try:
+        transformers.AutoModel.from_pretrained(folder, trust_remote_code=False)
+    except ValueError as error:
+        return "trust_remote_code" in str(error)
+
 found = {}
 for task, (folder, auto_class, name, given) in json.load(open(sys.argv[1])).items():
     batch = torch.load(folder + "/batch.pt")
+    was_refused = refused(folder)
     network, processor = load(folder, auto_class)
     config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=True)
     backbone = transformers.AutoModel.from_pretrained(folder, trust_remote_code=True)
@@ -65,6 +72,7 @@ for task, (folder, auto_class, name, given) in json.load(open(sys.argv[1])).item
         "ids": [processor.tokenizer("Red?")["input_ids"], tokenizer("Red?")["input_ids"]],
         "answers": [answer, inferred, ask(folder + "/again", name, given)[1]],
         "same": same,
+        "refused": was_refused,
     }
 json.dump(found, open(sys.argv[2], "w"))
 """
@@ -161,6 +169,11 @@ def flattened(answer):
 @every_task
 def test_what_was_loaded_by_its_own_code_can_be_saved_and_loaded_again(task, elsewhere):
     assert elsewhere[task]["same"]
+
+
+@every_task
+def test_a_folders_own_code_does_not_run_without_trust(task, elsewhere):
+    assert elsewhere[task]["refused"]
 
 
 # With the package

@@ -157,7 +157,7 @@ class Pooler(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """The mean [batch, 2 * hidden] and the weights [batch, positions]."""
         scores = self.score(self.dropout(F.relu(self.hidden(x))))  # [batch, positions, 1]
-        weights = scores.masked_fill(~mask[..., None], torch.finfo(x.dtype).min).softmax(1)
+        weights = scores.masked_fill(~mask[..., None], torch.finfo(scores.dtype).min).softmax(1)
         return self.merge((weights * x).sum(1)), weights.squeeze(-1)
 
 
