@@ -9,11 +9,14 @@ import torch
 from huggingface_hub import ModelCard
 
 import runs
+from foreign import save_checkpoint
 from hub_server import LocalHub, known_hub, python
 from mmnas_hf import Genotype, MMnasForVisualQuestionAnswering, MMnasProcessor
+from mmnas_hf.conversion import to_original
 from mmnas_hf.genotype import SearchSpace
+from mmnas_hf.sharing.models import lay_out_run
 from scripts import call, refusal
-from tiny import FEATURE_SIZE, HEIGHT, WIDTH, save_tiny
+from tiny import FEATURE_SIZE, HEIGHT, WIDTH, save_tiny, tiny_config
 
 NOWHERE = "http://127.0.0.1:9"
 QUESTION = "Is something red?"
@@ -224,8 +227,9 @@ def test_a_process_reads_the_scores_from_the_card(pulled, trained):
     assert pulled["card"] == pytest.approx(metrics, abs=1e-4)
 
 
-def test_a_card_says_how_to_load_from_the_hub(pushed):
-    assert 'model="me/network"' in ModelCard(pushed["me/network"].files["README.md"].decode()).text
+@repositories
+def test_a_card_says_how_to_load_from_the_hub_even_if_no_owner_was_named(pushed, name):
+    assert f'"{name}"' in ModelCard(pushed[name].files["README.md"].decode()).text
 
 
 # Choices
@@ -269,6 +273,34 @@ def test_a_card_of_somebodys_own_is_kept(trained, tmp_path, hub):
     assert hub.repositories["models", "me/own"].files["README.md"] == (saved / "README.md").read_bytes()
 
 
+def test_a_network_in_parts_is_shared_whole(trained, tmp_path):
+    saved = own_network(trained, tmp_path, "# Mine\n")
+    (saved / "model.safetensors").unlink()
+    model = MMnasForVisualQuestionAnswering.from_pretrained(trained)
+    model.save_pretrained(saved, max_shard_size="100KB")
+    (tmp_path / "shared").mkdir()
+    lay_out_run(saved, tmp_path / "shared", "me/parts")
+    assert len(list((tmp_path / "shared").glob("model-*.safetensors"))) > 1
+    loaded = MMnasForVisualQuestionAnswering.from_pretrained(tmp_path / "shared")
+    for name, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value)
+
+
+@pytest.mark.parametrize("architecture", [{"genotype": "S|RG"}, {"search_space": SearchSpace.chain(1, 2)}])
+def test_a_converted_checkpoint_can_be_shared(architecture, tmp_path):
+    tensors = to_original(MMnasForVisualQuestionAnswering(tiny_config(**architecture)))[1]
+    checkpoint = save_checkpoint(tensors, tmp_path / "a.pkl")
+    flags = "--genotype S|RG" if "genotype" in architecture else ""
+    folder, shared = tmp_path / "model", tmp_path / "shared"
+    ended = call("convert.py", "--task vqa --checkpoint", checkpoint, "--output_dir", folder, flags)
+    assert ended.code == 0, ended.err
+    shared.mkdir()
+    lay_out_run(folder, shared, "me/converted")
+    assert not {path.name for path in shared.iterdir()} & {"original.safetensors", "a.pkl"}
+    assert Genotype.from_pretrained(shared) == Genotype.load(folder / "genotype.json")
+    assert MMnasForVisualQuestionAnswering.from_pretrained(shared).config.space.size in (1, 32)
+
+
 def own_network(trained, tmp_path, card):
     """A saved network that is no script's run, with a card."""
     saved = tmp_path / "saved"
@@ -293,9 +325,11 @@ def test_without_a_network_connection_there_is_one_line(trained, workplace):
     assert f"{NOWHERE} cannot be reached" in line
 
 
-def test_without_a_token_there_is_one_line(trained, monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", "")
-    line = refusal(*call("push.py", trained, "me/network")[::2], "push.py")
+@pytest.mark.parametrize("name", ["me/network", "network"])
+@pytest.mark.parametrize("token", ["", "hf_wrong"])
+def test_without_a_valid_token_there_is_one_line(hub, trained, monkeypatch, name, token):
+    monkeypatch.setenv("HF_TOKEN", token)
+    line = refusal(*call("push.py", trained, name)[::2], "push.py")
     assert "run `hf auth login`, or set HF_TOKEN" in line
 
 

@@ -275,10 +275,14 @@ def save_results(args: TrainingArguments, path: Path, results: dict[str, Any]) -
 
 def share(args: TrainArguments) -> None:
     """Upload a finished run if `--push_to_hub` asks for it, from one process only."""
-    if args.push_to_hub and args.process_index == 0:
-        folder = Path(args.output_dir)
-        place = Place(args.hub_model_id or folder.resolve().name, args.hub_private_repo, args.hub_token)
+    if not args.push_to_hub or args.process_index != 0:
+        return
+    folder = Path(args.output_dir)
+    place = Place(args.hub_model_id or folder.resolve().name, args.hub_private_repo, args.hub_token)
+    try:
         show(f"uploaded to {push_run(folder, place)}")
+    except InputError as error:
+        raise InputError(f"{error}; {folder} is complete, and scripts/push.py uploads it later") from None
 
 
 def find_checkpoint(folder: Path, resume: str) -> str:

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from huggingface_hub import HfApi, constants, hf_hub_download
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
     HTTPError,
+    LocalTokenNotFoundError,
     RemoteEntryNotFoundError,
     RepositoryNotFoundError,
 )
@@ -27,6 +28,8 @@ REASONS = {
 
 def reason(error: Exception) -> str:
     """What an error of the Hub means, in one line."""
+    if isinstance(error, LocalTokenNotFoundError):
+        return REASONS[401]
     if isinstance(error, RepositoryNotFoundError):
         return REASONS[404]
     if isinstance(error, HfHubHTTPError):
@@ -64,6 +67,13 @@ class Place(NamedTuple):
     private: bool = True  # of a repository that is new
     token: str | None = None
     kind: str = "model"  # or dataset
+
+    def in_full(self) -> Self:
+        """The same place by OWNER/NAME."""
+        if "/" in self.name:
+            return self
+        with hub_errors(f"{self.name!r} was not uploaded to"):
+            return self._replace(name=f"{HfApi(token=self.token).whoami()['name']}/{self.name}")
 
 
 def upload(folder: Path, place: Place, marks: frozenset[str], replaces: list[str]) -> str:

@@ -125,6 +125,7 @@ def save_architecture(architecture: Architecture, folder: str | Path) -> None:
 
 def push_architecture(architecture: Architecture, place: Place) -> str:
     """Upload an architecture and say where it is."""
+    place = place.in_full()
     with TemporaryDirectory() as folder:
         lay_out_architecture(architecture, Path(folder), place.name)
         return upload(Path(folder), place, MARKS, list(FILES))

@@ -116,6 +116,7 @@ def lay_out_gallery(table: Dataset, folder: Path, name: str) -> None:
 
 def push_gallery(table: Dataset, place: Place) -> str:
     """Upload a gallery as a data set and say where it is."""
+    place = place.in_full()
     with TemporaryDirectory() as folder:
         lay_out_gallery(table, Path(folder), place.name)
         return upload(Path(folder), place, MARKS, list(GALLERY_FILES))
