@@ -223,7 +223,7 @@ def address(folders, tmp_path_factory):
     shown = {"GRADIO_TEMP_DIR": str(log.parent / "shown")}
     with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | shown) as server:
         try:
-            until(lambda: server.poll() is not None or answers(port))
+            until(lambda: server.poll() is not None or answers(port), 4 * SECONDS)
             assert server.poll() is None, log.read_text()
             yield f"http://127.0.0.1:{port}/"
         finally:
@@ -243,7 +243,7 @@ def answers(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def until(condition, seconds=2 * SECONDS):
+def until(condition, seconds=SECONDS):
     """Wait for something that must come true."""
     end = time.monotonic() + seconds
     while not condition():
@@ -270,8 +270,13 @@ def tab(browser, request):
     """The open tab of a task."""
     for button in browser.find_elements("css selector", "button[role=tab]"):
         if button.text == TITLES[request.param]:
-            button.click()
+            click(browser, button)
     return Tab(browser, request.param)
+
+
+def click(chrome, element):
+    """Click what may lie under a message."""
+    chrome.execute_script("arguments[0].click()", element)
 
 
 class Tab:
@@ -290,7 +295,7 @@ class Tab:
         self.part(name, "textarea").send_keys(Keys.CONTROL, "a", Keys.NULL, Keys.BACKSPACE, text)
 
     def press(self, name="button"):
-        self.chrome.find_element("css selector", f"button#{self.task}-{name}").click()
+        click(self.chrome, self.chrome.find_element("css selector", f"button#{self.task}-{name}"))
 
     def upload(self, path):
         self.chrome.find_element("css selector", f"#tab-{self.task} input[type=file]").send_keys(str(path))
@@ -350,9 +355,7 @@ def test_page_shows_the_box_that_was_found(tab, networks, examples):
 
 @for_task("vqa")
 def test_chosen_scene_comes_with_a_question_of_its_own(tab, networks, examples):
-    tab.chrome.find_elements("css selector", "#vqa-scenes .gallery-item button, #vqa-scenes button.thumbnail-item")[
-        2
-    ].click()
+    click(tab.chrome, tab.chrome.find_elements("css selector", "#vqa-scenes button.thumbnail-item")[2])
     until(lambda: tab.shows(results.answer(networks["vqa"], examples[2].picture, examples[2].question)))
 
 
@@ -371,6 +374,13 @@ def test_upload_that_is_no_picture_gets_a_message(tab, tmp_path):
     (tmp_path / "fake.png").write_text("no picture")
     tab.upload(tmp_path / "fake.png")
     until(lambda: "cannot be read as a picture" in tab.messages())
+
+
+@for_task("vqa")
+def test_upload_of_too_many_bytes_gets_a_message(tab, tmp_path):
+    (tmp_path / "large.png").write_bytes(bytes(11_000_000))
+    tab.upload(tmp_path / "large.png")
+    until(lambda: "maximum allowed size" in tab.messages())
 
 
 @for_task("vqa")
@@ -408,3 +418,8 @@ def test_page_is_photographed_whole(browser, address, tmp_path):
         assert picture.width == 1280
         assert picture.height == browser.execute_script("return document.documentElement.scrollHeight") > 1000
         assert len(picture.convert("RGB").getcolors(maxcolors=picture.width * picture.height)) > 1000
+
+
+def test_photograph_that_cannot_be_written_is_refused(browser, address, tmp_path):
+    with pytest.raises(InputError, match="cannot be written"):
+        photograph(browser, address, tmp_path / "none" / "page.png")

@@ -60,7 +60,7 @@ TABS: dict[str, Texts] = {
 
 def fill_tab(page: gr.Blocks, task: str, pipeline: MMnasPipeline, examples: Sequence[Example]) -> None:
     """Lay out one tab, with the first example in it."""
-    texts, chosen = TABS[task], gr.State()
+    texts, chosen = TABS[task], gr.State(examples[0].picture)
     with gr.Tab(texts.title, id=task, elem_id=f"tab-{task}"):
         with gr.Row():
             with gr.Column():
