@@ -2,7 +2,7 @@
 
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -48,14 +48,14 @@ def measure_reading() -> Sequence[dict[str, Any]]:
         ]
 
 
-def interleaved(*functions: Any, rounds: int) -> dict[str, float]:
+def interleaved(*functions: Any, rounds: int, clock: Callable[[], float] = time.perf_counter) -> dict[str, float]:
     """Median seconds of each function, measured in turns."""
     seconds: dict[str, list[float]] = {function.__name__: [] for function in functions}
     for _ in range(rounds + 1):
         for function in functions:
-            start = time.perf_counter()
+            start = clock()
             function()
-            seconds[function.__name__].append(time.perf_counter() - start)
+            seconds[function.__name__].append(clock() - start)
     return {name: float(np.median(values[1:])) for name, values in seconds.items()}  # the first warms caches up
 
 
