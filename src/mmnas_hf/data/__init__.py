@@ -77,9 +77,10 @@ DATASETS: dict[str, DataSource] = {
                 "decoder_nodes": 6,
                 "eval_images": 100,
                 "per_device_train_batch_size": 32,
-                "max_steps": 6000,
-                "warm_up": 0.75,
-                "retrain_budget": 0.15,
+                "max_steps": 7500,
+                "warm_up": 0.8,
+                # With a third of these steps, what is trained says how soon a network starts to learn, not how far.
+                "retrain_budget": 1 / 3,
             },
         },
     ),
