@@ -24,7 +24,7 @@ from pipelines import (
     same,
     unlike_inputs,
 )
-from tiny import FEATURE_SIZE, HEIGHT, SIZES, WIDTH
+from tiny import FEATURE_SIZE, HEIGHT, SIZES, SPACE, WIDTH
 
 VQA, VGD, ITM = PIPELINES
 
@@ -478,7 +478,7 @@ def test_a_saved_network_of_another_task_raises(made, tmp_path):
 
 def test_a_supernet_raises(made):
     corpus = made[VQA].corpus
-    config = MMnasConfig(**corpus.settings(), **SIZES)
+    config = MMnasConfig(**corpus.settings(), **SIZES, search_space=SPACE)
     with pytest.raises(InputError, match=r"this is a supernet; give one network of it, model.derive\(genotype\)"):
         transformers.pipeline(VQA, model=build_model(corpus, config, 0), processor=corpus.processor)
 
