@@ -6,6 +6,7 @@ python scripts/push.py runs/search-scenes-vqa me/architecture --architecture
 
 A search's repository holds its supernet and, beside it, the architecture that was found: from_pretrained(NAME) of the
 network's class and of Genotype both load from it. Checkpoints, optimizer states and local paths are never uploaded.
+The card of a script's run is written anew with the repository's name; a saved network that is no run keeps its own.
 """
 
 import argparse

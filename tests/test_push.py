@@ -364,6 +364,13 @@ def test_a_folder_without_a_network_is_refused(tmp_path):
     assert "holds no network" in line
 
 
+def test_a_damaged_file_of_a_run_is_one_line(trained, tmp_path):
+    saved = own_network(trained, tmp_path, "# Mine\n")
+    (saved / "results.json").write_text("{")
+    line = refusal(*call("push.py", saved, "me/nothing", "--dry_run")[::2], "push.py")
+    assert "results.json cannot be read" in line
+
+
 def test_a_run_that_has_not_ended_is_refused(trained, tmp_path):
     saved = own_network(trained, tmp_path, "# Mine\n")
     (saved / "model.safetensors").unlink()

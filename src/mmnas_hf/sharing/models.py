@@ -1,5 +1,6 @@
 """Networks as repositories: what of a run's folder is shared, and only that, is laid out in a folder and uploaded."""
 
+import json
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -7,10 +8,10 @@ from tempfile import TemporaryDirectory
 from ..cards import model_card
 from ..errors import InputError
 from ..hub import Place, upload
-from ..records import CONFIG_FILE, RECORD_FILE, RESULTS_FILE
+from ..records import CONFIG_FILE, RECORD_FILE, RESULTS_FILE, read_json
 from ..remote_code import add_remote_code
 from .architectures import CARD_FILE, FILES, MARKS
-from .privacy import check_texts, copy_json
+from .privacy import check_texts, without_paths
 from .runs import network_folder, read_run
 
 WEIGHTS = "model*.safetensors"
@@ -50,13 +51,14 @@ def lay_out_run(run: Path, folder: Path, name: str) -> None:
 
 
 def copy_files(source: Path, folder: Path, patterns: tuple[str, ...], json_files: tuple[str, ...]) -> None:
-    """Copy the files that are there."""
+    """Copy the files that are there, JSON without local paths."""
     for pattern in patterns:
         for path in source.glob(pattern):
             shutil.copyfile(path, folder / path.name)
     for name in json_files:
         if (source / name).is_file():
-            copy_json(source / name, folder / name)
+            content = without_paths(read_json(source / name))
+            (folder / name).write_text(json.dumps(content, indent=1) + "\n")
 
 
 def push_run(run: str | Path, place: Place) -> str:

@@ -1,6 +1,5 @@
 """What must not leave a machine with a text: local paths, which are taken out and looked for, and tokens."""
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,15 +29,10 @@ def without_paths(value: Any) -> Any:
     return LOCAL_PATH.sub(lambda found: re.split(r"[/\\]", found[0].rstrip("/\\"))[-1], value)
 
 
-def copy_json(source: Path, target: Path) -> None:
-    """Copy a JSON file without its local paths."""
-    target.write_text(json.dumps(without_paths(json.loads(source.read_text())), indent=1) + "\n")
-
-
 def check_texts(files: Iterable[Path]) -> None:
     """Raise `InputError` if a text file names an absolute local path, or a token of the Hub."""
     for file in files:
-        text = file.read_text() if file.suffix in TEXT_SUFFIXES else ""
+        text = file.read_text(errors="replace") if file.suffix in TEXT_SUFFIXES else ""
         if found := LOCAL_PATH.search(text):
             raise InputError(f"{file.name} names the local path {found[0]!r}; take it out, for others would see it")
         if TOKEN.search(text):
