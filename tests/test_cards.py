@@ -23,7 +23,7 @@ from mmnas_hf.data.facts import FACTS, find_facts
 from mmnas_hf.data.published import PUBLICATIONS
 from mmnas_hf.errors import InputError
 from mmnas_hf.genotype import PUBLISHED, Genotype
-from mmnas_hf.records import FLAGS, Record, portable, read_record
+from mmnas_hf.records import FLAGS, Record, portable, read_record, without_tokens
 from mmnas_hf.tasks import TASKS
 from scripts import FAST, SIZES, SPACE, call, refusal
 from tiny import FEATURE_SIZE, HEIGHT, WIDTH, save_tiny, tiny_config
@@ -400,6 +400,12 @@ def test_every_task_has_words_for_its_cards(task):
 )
 def test_a_command_keeps_no_folder_of_the_machine(word, kept):
     assert portable(word) == kept
+
+
+@pytest.mark.parametrize("flag", ["--hub_token", "--hub-token", "--hub_to"])
+def test_a_command_keeps_no_token(flag):
+    flags = ["--seed", "7", flag, "hf_secret", "--push_to_hub", f"{flag}=hf_secret"]
+    assert without_tokens(flags) == ["--seed", "7", flag, "TOKEN", "--push_to_hub", f"{flag}=TOKEN"]
 
 
 def test_a_path_below_the_working_folder_is_kept_from_there(tmp_path, monkeypatch):

@@ -182,9 +182,15 @@ def without_tokens(flags: Sequence[str]) -> list[str]:
     shown = []
     for before, word in pairwise(["", *flags]):
         flag, equals, _ = word.partition("=")
-        is_value = before.endswith("_token") and not word.startswith("--")
-        shown.append(HIDDEN if is_value else f"{flag}={HIDDEN}" if flag.endswith("_token") and equals else word)
+        is_value = takes_token(before) and not word.startswith("--")
+        shown.append(HIDDEN if is_value else f"{flag}={HIDDEN}" if takes_token(flag) and equals else word)
     return shown
+
+
+def takes_token(flag: str) -> bool:
+    """Whether a token follows: flags may also be written with hyphens, and cut as long as they are told apart."""
+    name = flag.replace("-", "_")
+    return name.startswith("__") and (name.endswith("_token") or name.startswith("__hub_t"))
 
 
 def portable(word: str) -> str:
