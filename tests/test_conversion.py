@@ -146,6 +146,12 @@ def test_a_space_of_its_own_cannot_go_to_the_original():
     assert "published candidates" in refused(to_original, model)
 
 
+def test_relations_between_pixels_cannot_go_to_openvqa_beside_a_box_feature():
+    settings = {"attention_bias": True, "box_feature": True}
+    model = small_network("vqa", genotype=Genotype.parse("SF|SRGF"), **settings)
+    assert "those of relations too" in refused(to_original, model)
+
+
 def test_every_module_of_the_table_is_one_of_some_network():
     """A misspelt line would otherwise only show with a checkpoint that nobody here has."""
     models = [small_network(task, box_feature=True) for task in TASKS]
@@ -387,7 +393,9 @@ def test_a_checkpoint_without_tensors_is_refused(content, tmp_path):
     assert "holds no state_dict of tensors" in refused(read_tensors, tmp_path / "a.pkl")
 
 
-@pytest.mark.parametrize("tensor", [torch.ones(1).expand(1 << 40), torch.ones(2, dtype=torch.long)])
+@pytest.mark.parametrize(
+    "tensor", [torch.ones(1).expand(1 << 40), torch.ones(2, dtype=torch.long), torch.empty(1 << 40, device="meta")]
+)
 def test_tensors_that_no_network_has_are_refused(tensor, tmp_path):
     torch.save({"state_dict": {"embedding.weight": tensor}}, tmp_path / "a.pkl")
     assert "no plain tensor of real numbers" in refused(read_tensors, tmp_path / "a.pkl")

@@ -55,12 +55,17 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise InputError(f"no checkpoint {path}")
     tensors = read_safetensors(path) if path.suffix == ".safetensors" else state_dict(read_pickle(path), path)
     for name, tensor in tensors.items():
-        # A view could claim to be larger than the file; a network has neither views nor whole numbers.
-        if not tensor.is_floating_point() or tensor.layout != torch.strided or not tensor.is_contiguous():
+        if not is_plain(tensor):
             raise InputError(f"{path} is no checkpoint of a network: {name!r} is no plain tensor of real numbers")
     if tensors and all(name.startswith(PARALLEL) for name in tensors):
         return {name.removeprefix(PARALLEL): tensor for name, tensor in tensors.items()}
     return tensors
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor is real numbers that are all there: views and tensors without data may claim any size."""
+    whole = tensor.layout == torch.strided and tensor.is_contiguous() and not tensor.is_meta
+    return whole and tensor.is_floating_point()
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
