@@ -118,6 +118,8 @@ def choose_dialect(config: MMnasConfig) -> Dialect:
     if config.genotype is not None:
         if not config.attention_bias:
             return DERIVED
+        if config.box_feature and "rel_self_att_64" in space.operations:
+            raise InputError("openvqa normalises the boxes of a box feature, and then those of relations too")
         return MCAN if is_mcan(Genotype.from_dict(config.genotype)) else MMNASNET
     if config.attention_bias or space != SearchSpace.chain(len(space.encoder), len(space.decoder)):
         raise InputError("the original's supernet has its published candidates at every node, and no attention bias")
