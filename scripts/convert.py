@@ -85,8 +85,7 @@ def main() -> None:
             restore(task, args.checkpoint, draft)
         else:
             convert(task, args, draft)
-    if not args.to_original:
-        write_card(folder)
+            write_card(draft, folder)
     show(f"see {folder}")
 
 

@@ -111,6 +111,11 @@ def test_words_and_answers_come_along(checkpoint, tmp_path):
     assert MMnasProcessor.from_pretrained(folder).tokenizer("1 2").input_ids == [4, 5]
 
 
+def test_the_card_names_the_folder_that_it_ends_up_in(checkpoint, tmp_path):
+    assert convert(*flags(checkpoint, tmp_path / "model")).code == 0
+    assert '.from_pretrained("model")' in (tmp_path / "model" / "README.md").read_text()
+
+
 def test_what_is_left_out_is_said(checkpoint, tmp_path):
     ended = convert(*flags(checkpoint, tmp_path / "model"))
     assert ended.code == 0
@@ -189,6 +194,12 @@ def test_a_spoilt_checkpoint_is_refused_in_one_line(checkpoint, tmp_path, monkey
 def test_what_does_not_fit_leaves_no_folder(checkpoint, tmp_path):
     line = refused(*flags(checkpoint, tmp_path / "model"), "--answers", written(tmp_path, ["yes", "no"]))
     assert "2 answers; the network has 5 outputs" in line
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_card_that_cannot_be_written_leaves_no_folder(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr("mmnas_hf.cards.TEMPLATE", tmp_path / "missing.md")
+    refused(*flags(checkpoint, tmp_path / "model"))
     assert not (tmp_path / "model").exists()
 
 

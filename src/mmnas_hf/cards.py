@@ -1,6 +1,7 @@
 """Cards of networks, supernets and architectures, filled from what their runs recorded."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from .data.folder import write_text
 from .drawing import draw_genotype
 from .genotype import PUBLISHED, Genotype, SearchSpace
 from .pipeline_mmnas import PIPELINES
-from .records import Record, Scores, read_record
+from .records import Record, Scores, portable, read_record
 from .tasks import TASKS
 
 TEMPLATE = Path(__file__).with_name("card_template.md")
@@ -52,7 +53,7 @@ PHRASES = {
 
 def model_card(folder: Path, repo: str | None = None) -> ModelCard:
     """The card of the network or supernet in a folder; `repo` is its name on the Hub, if it has one."""
-    return render(read_record(folder, repo), PICTURE_FILE if (folder / PICTURE_FILE).is_file() else None)
+    return render(read_record(folder, repo), picture_in(folder))
 
 
 def architecture_card(
@@ -84,11 +85,22 @@ def architecture_card(
     return render(record, PICTURE_FILE)
 
 
-def write_card(folder: Path) -> None:
-    """Write the card of the network or supernet in a folder, and draw its architecture, so that it can be shared."""
-    if genotype := read_record(folder).genotype:
-        draw(genotype, folder / PICTURE_FILE)
-    write_text(folder / CARD_FILE, model_card(folder).content)
+def write_card(folder: Path, place: Path | None = None) -> None:
+    """Write the card of the network or supernet in a folder, and draw its architecture, so that it can be shared.
+
+    `place` is where the folder will be, if it is a draft.
+    """
+    record = read_record(folder)
+    if place is not None:
+        record = replace(record, place=portable(str(place)))
+    if record.genotype:
+        draw(record.genotype, folder / PICTURE_FILE)
+    write_text(folder / CARD_FILE, render(record, picture_in(folder)).content)
+
+
+def picture_in(folder: Path) -> str | None:
+    """The drawing in a folder, seen from its card; none if it has no drawing."""
+    return PICTURE_FILE if (folder / PICTURE_FILE).is_file() else None
 
 
 def draw(genotype: str, path: Path) -> None:
