@@ -99,11 +99,11 @@ class MMnasPipeline(Pipeline):
         for text in texts:
             if not isinstance(text, str):
                 raise InputError(f"a {type(text).__name__} is no {self.text_key}; give a text")
-            if not self.processor.tokenizer(text)["input_ids"]:
+        words = self.processor.process_texts(texts)
+        for text, mask in zip(texts, words["attention_mask"], strict=True):
+            if not mask.any():
                 raise InputError(f"{self.text_key} {text!r} has no words")
-        return self.processor.tokenizer(
-            texts, padding=True, truncation=True, return_token_type_ids=False, return_tensors="pt"
-        )
+        return words
 
     def process(self, images: list[Detection]) -> dict[str, Tensor]:
         return self.processor.process_regions(*map(list, zip(*images, strict=True)))

@@ -82,9 +82,7 @@ class PairScorer:
     def encode(self, texts: Sequence[str], block: np.ndarray) -> Iterator[TextStates]:
         for start in range(0, len(block), ENCODE_BATCH):
             batch = [texts[text] for text in block[start : start + ENCODE_BATCH]]
-            words = self.processor.tokenizer(
-                batch, padding=True, truncation=True, return_token_type_ids=False, return_tensors="pt"
-            ).to(self.accelerator.device)
+            words = self.processor.process_texts(batch).to(self.accelerator.device)
             with self.accelerator.autocast():
                 yield self.model.mmnas.encode_text(**words, path=self.path)
 

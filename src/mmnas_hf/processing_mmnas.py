@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import WordLevel
-from transformers import BatchFeature, PreTrainedTokenizerFast, ProcessorMixin
+from transformers import BatchEncoding, BatchFeature, PreTrainedTokenizerFast, ProcessorMixin
 
 from .errors import InputError
 
@@ -69,10 +69,18 @@ class MMnasProcessor(ProcessorMixin):
         texts = [text] if isinstance(text, str) else list(text)
         if len(texts) != len(region_features):
             raise InputError(f"{len(texts)} texts but regions of {len(region_features)} images; give one image a text")
-        words = self.tokenizer(texts, padding=True, truncation=True, return_token_type_ids=False)
         return BatchFeature(
-            {**words, **self.process_regions(region_features, region_boxes, image_sizes, None)},
+            {
+                **self.process_texts(texts, None),
+                **self.process_regions(region_features, region_boxes, image_sizes, None),
+            },
             tensor_type=return_tensors,
+        )
+
+    def process_texts(self, texts: Sequence[str], return_tensors: str | None = "pt") -> BatchEncoding:
+        """Process texts without images."""
+        return self.tokenizer(
+            list(texts), padding=True, truncation=True, return_token_type_ids=False, return_tensors=return_tensors
         )
 
     def process_regions(
