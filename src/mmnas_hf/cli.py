@@ -193,10 +193,13 @@ def load_model(task: Task, source: str) -> MMnasForTask:
 
 def load_tokenizer(source: str | None) -> PreTrainedTokenizerFast | None:
     """The tokenizer that was saved beside a model; none if there is no model to begin with."""
-    if source is None:
-        return None
+    return None if source is None else load_processor(source).tokenizer
+
+
+def load_processor(source: str) -> MMnasProcessor:
+    """The processor that was saved beside a model."""
     try:
-        return MMnasProcessor.from_pretrained(source).tokenizer
+        return MMnasProcessor.from_pretrained(source)
     except (OSError, ValueError) as error:
         raise InputError(f"no processor at {source!r}: {first_line(error)}") from None
 

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..cli import load_model
+from ..cli import load_model, load_processor
 from ..data.scenes import FEATURE_SIZE
 from ..detection import ScenesDetector
-from ..errors import InputError, first_line
+from ..errors import InputError
 from ..pipeline_mmnas import PIPELINES, MMnasPipeline
-from ..processing_mmnas import MMnasProcessor
 from ..tasks import TASKS
 
 KINDS = {kind.network: kind for kind in PIPELINES.values()}
@@ -39,8 +38,4 @@ def load_pipeline(task: str, source: str) -> MMnasPipeline:
     if model.config.region_size != FEATURE_SIZE:
         widths = f"regions of width {model.config.region_size}, those of the page's pictures have {FEATURE_SIZE}"
         raise InputError(f"{source!r} reads {widths}; give a network that was trained on scenes")
-    try:
-        processor = MMnasProcessor.from_pretrained(source)
-    except (OSError, ValueError) as error:
-        raise InputError(f"no processor at {source!r}: {first_line(error)}") from None
-    return KINDS[type(model).__name__](model, processor, detector=ScenesDetector())
+    return KINDS[type(model).__name__](model, load_processor(source), detector=ScenesDetector())

@@ -12,7 +12,7 @@ from ..genotype import Genotype
 from ..regions_mmnas import UNREADABLE, open_picture
 
 MOST_PIXELS = 40_000_000  # of an upload; decoded they take 160 MB
-LONGEST_SIDE = 320  # twice that of `scenes`; looking for regions takes longer the larger a picture is
+LONGEST_SIDE = 320  # twice that of `scenes`, in which regions are looked for; more would only be sent to and fro
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 
 

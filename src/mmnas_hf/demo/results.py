@@ -48,9 +48,10 @@ def rank_captions(match: ImageTextMatchingPipeline, picture: Image.Image, captio
         raise InputError(f"{len(lines)} captions are too many; give at most {MOST_CAPTIONS}")
     for line in lines or [""]:
         check_words(match, line)
-    ranked = match.rank(picture, match.encode_texts(lines), top_k=len(lines))
+    regions = match.read_image(picture)  # once, for the ranking and for the best one's attention
+    ranked = match.rank(regions, match.encode_texts(lines), top_k=len(lines))
     caption = ranked[0]["caption"]
-    best = {**match({"caption": caption, "image": picture}, return_attention=True), "caption": caption}
+    best = {**match({"caption": caption, "regions": regions}, return_attention=True), "caption": caption}
     scores = {record["caption"]: record["score"] for record in ranked}
     return Shown(paint(picture, [best]), scores, weigh(caption, best))
 
