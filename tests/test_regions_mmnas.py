@@ -37,6 +37,7 @@ WRONG = {
     "box to the left": (boxes(-50, 0, 50, 50), r"box \[-50.0, 0.0, 50.0, 50.0\] lies outside"),
     "size of one number": (given(image_size=[100]), "not enough values"),
     "size that is a word": (given(image_size="wide"), "too many values|no arrays of numbers"),
+    "size that is one side": (given(image_size=100), "are no arrays of numbers: 'int' object is not iterable"),
     "half a size": (given(image_size=None, height=100), "features come without boxes or image_size, among features"),
     "nothing": ({}, "no image among nothing; give regions, features or image"),
     "number": ({"regions": 3}, "a int is no image; give a Detection, a mapping, a picture or a path"),
@@ -120,6 +121,12 @@ def test_a_picture_that_cannot_be_read_raises_one_line(damage, tmp_path):
     with pytest.raises(InputError, match=r"picture.png cannot be read: .") as caught:
         read_regions(tmp_path / "picture.png", random_detection)
     assert "\n" not in str(caught.value)
+
+
+def test_a_picture_that_another_program_would_run_is_refused(tmp_path):
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.eps")
+    with pytest.raises(InputError, match=r"a.eps cannot be read: cannot identify image file"):
+        open_picture(tmp_path / "a.eps")
 
 
 def test_a_picture_as_large_as_an_attack_is_not_unpacked(tmp_path, monkeypatch):

@@ -11,6 +11,8 @@ from PIL import Image, ImageOps
 from .errors import InputError, first_line
 
 FEATURE_FILE = ".npz"
+#: Of pictures in files. Pillow knows more, but hands some of them, such as EPS, to other programs that run them.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 CORNERS = 4  # numbers of a box
 OUTSIDE = 0.05  # of its width or height; some detectors' boxes leave the image by a little
 #: What opening a picture raises that is damaged, missing, no picture, or so large that it may be an attack.
@@ -64,9 +66,9 @@ def find_image(given: Mapping[str, Any]) -> GivenImage:
 
 def gather_arrays(given: Mapping[str, Any]) -> Detection:
     """Features, boxes and size under their own names; an image table has features as float16 bytes."""
-    size = given.get("image_size")
-    size = (given.get("height"), given.get("width")) if size is None else size
-    if given.get("boxes") is None or any(side is None for side in size):
+    size, sides = given.get("image_size"), (given.get("height"), given.get("width"))
+    size = sides if size is None and None not in sides else size
+    if given.get("boxes") is None or size is None:
         raise InputError(f"features come without boxes or image_size, among {', '.join(given)}; give all three")
     features = given["features"]
     if isinstance(features, bytes):
@@ -85,10 +87,10 @@ def read_feature_file(path: Path) -> Detection:
 
 
 def open_picture(source: Image.Image | Path | str) -> Image.Image:
-    """A picture in RGB and upright; Pillow's limit on the size of files stays on."""
+    """A picture in RGB and upright; a file must be one of `FORMATS`, and Pillow's limit on its size stays on."""
     name = "the picture" if isinstance(source, Image.Image) else source
     try:
-        with nullcontext(source) if isinstance(source, Image.Image) else Image.open(source) as picture:
+        with nullcontext(source) if isinstance(source, Image.Image) else Image.open(source, formats=FORMATS) as picture:
             return ImageOps.exif_transpose(picture).convert("RGB")
     except UNREADABLE as error:
         raise InputError(f"{name} cannot be read: {first_line(error)}") from None
