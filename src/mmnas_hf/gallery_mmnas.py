@@ -22,7 +22,7 @@ class EncodedImages(NamedTuple):
     boxes: Tensor
 
     def states(self, model: MMnasForImageTextMatching) -> ImageStates:
-        relations = model.mmnas.embed_relations(self.boxes, self.mask, model.mmnas.checked(None))
+        relations = model.mmnas.embed_relations(self.boxes, self.mask)
         return ImageStates(self.regions, self.mask, relations)
 
 

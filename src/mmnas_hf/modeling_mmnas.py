@@ -267,7 +267,7 @@ class MMnasModel(MMnasPreTrainedModel):
         self.regions = nn.Linear(config.region_size * (2 if config.box_feature else 1), config.hidden_size)
         self.relations = nn.ModuleDict({name: RelationEmbedding(name, config.relation_size) for name in geometries})
         self.backbone = Backbone(config)
-        # Kept, for a graph that is compiled cannot read configurations.
+        # Worked out once: reading a genotype takes time, and cannot be compiled.
         self.only_path = [{name: 1.0} for (name,) in space.nodes] if space.size == 1 else None
         self.post_init()
 
@@ -354,9 +354,10 @@ class MMnasModel(MMnasPreTrainedModel):
         described = self.boxes(box_features(boxes.float(), image_sizes).to(features.dtype))
         return torch.cat((features, described), -1)
 
-    def embed_relations(self, boxes: Tensor | None, mask: Tensor, path: Path) -> dict[str, Tensor]:
-        """The geometries that this path's operations read, each embedded once."""
-        needed = dict.fromkeys(filter(None, (OPERATIONS[name].geometry for name in operations_of(path))))
+    def embed_relations(self, boxes: Tensor | None, mask: Tensor, path: Path | None = None) -> dict[str, Tensor]:
+        """The geometries that this path's operations read, each embedded once; inputs as in `forward`."""
+        names = operations_of(self.checked(path))
+        needed = dict.fromkeys(filter(None, (OPERATIONS[name].geometry for name in names)))
         if needed and boxes is None:
             raise InputError("relation self attention needs region_boxes")
         return {geometry: self.relations[geometry](boxes, mask) for geometry in needed}

@@ -73,12 +73,12 @@ class ImageTextMatchingPipeline(MMnasPipeline):
         """Project images once; each is what `read_regions` takes, and no more than a batch is read at a time."""
         images = [images] if isinstance(images, ONE_IMAGE) else images
         batches = batched(map(self.read_image, images), batch_size)
-        return ImageGallery(some([self.look(batch) for batch in batches], "images"))
+        return ImageGallery(at_least_one([self.look(batch) for batch in batches], "images"))
 
     def encode_texts(self, texts: Iterable[str], batch_size: int = GALLERY_BATCH) -> TextGallery:
         """Encode captions once."""
         texts = [texts] if isinstance(texts, str) else list(texts)
-        return TextGallery(some([self.listen(batch) for batch in batched(texts, batch_size)], "texts"), texts)
+        return TextGallery(at_least_one([self.listen(batch) for batch in batched(texts, batch_size)], "texts"), texts)
 
     def rank(self, query: str | GivenImage, gallery: Gallery, top_k: int = TOP_K) -> list[Record]:
         """The images that fit a caption best, or the captions that fit an image best.
@@ -124,7 +124,7 @@ def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
     return iter(lambda: list(islice(items, size)), [])
 
 
-def some(batches: list[Any], name: str) -> list[Any]:
+def at_least_one(batches: list[Any], name: str) -> list[Any]:
     if not batches:
         raise InputError(f"a gallery of no {name}; give at least one")
     return batches
