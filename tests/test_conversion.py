@@ -130,7 +130,8 @@ def test_a_search_leaves_its_most_probable_network_and_its_probabilities(golden,
     assert genotype == genotype_of(converted)
     probabilities = json.loads((tmp_path / "model" / "probabilities.json").read_text())
     expected = tensors["full.alpha_before.4"].softmax(0)
-    torch.testing.assert_close(torch.tensor(list(probabilities[4].values())), expected)
+    torch.testing.assert_close(torch.tensor(list(probabilities["decoder"][-1].values())), expected)
+    assert [len(probabilities[side]) for side in ("encoder", "decoder")] == [len(space.encoder), len(space.decoder)]
 
 
 def test_operations_of_this_package_alone_cannot_go_to_the_original():

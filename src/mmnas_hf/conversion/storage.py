@@ -117,7 +117,9 @@ def save_converted(converted: Converted, folder: Path) -> None:
         safetensors.torch.save_file(converted.besides, folder / BESIDES_FILE)
     genotype_of(converted).save(folder / GENOTYPE_FILE)
     if converted.model.config.genotype is None:
-        (folder / PROBABILITIES_FILE).write_text(json.dumps(probabilities_of(converted), indent=1) + "\n")
+        nodes, probabilities = len(converted.model.config.space.encoder), probabilities_of(converted)
+        sides = {"encoder": probabilities[:nodes], "decoder": probabilities[nodes:]}  # as a line of a search's log
+        (folder / PROBABILITIES_FILE).write_text(json.dumps(sides, indent=1) + "\n")
 
 
 def read_besides(folder: Path) -> dict[str, Tensor]:
