@@ -1,48 +1,26 @@
 """Turns tensors under another program's names into a network, and back."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor
 
-from ..configuration_mmnas import HEAD_SIZE, MMnasConfig
+from ..configuration_mmnas import MMnasConfig
 from ..errors import InputError
 from ..genotype import Genotype, SearchSpace
 from ..modeling_mmnas import MMnasForTask
 from ..operations import GEOMETRIES
 from ..tasks import Task
-from .dialects import (
-    MCAN,
-    RELATION,
-    SEARCHED,
-    Dialect,
-    check_operations,
-    choose_dialect,
-    find_dialect,
-    node_of,
-    searched_space,
-    translate,
-)
+from .dialects import MCAN, RELATION, SEARCHED, Dialect, choose_dialect, find_dialect, node_of, translate
 from .openvqa import Architecture
+from .sizes import Tensors, build_config, sizing_names
 
-#: The sizes of a network, and the dimension of a parameter that tells each.
-SIZES = {
-    "vocab_size": ("mmnas.words.weight", 0),
-    "word_size": ("mmnas.words.weight", 1),
-    "hidden_size": ("mmnas.lstm.weight_hh_l0", 1),
-    "region_size": ("mmnas.regions.weight", 1),
-    "relation_size": (f"{RELATION}.weight", 0),
-    "pooler_size": ("head.words.hidden.weight", 0),
-    "num_labels": ("head.classifier.weight", 0),
-}
 ALPHA, GATE = "alpha_prob", "alpha_gate"  # a supernet's architecture parameters, and the gates of its last step
 WORD_RELATION = "linear_x_rel"  # the original's supernet also embeds how words relate, and uses it nowhere
 WORD_RELATION_SIZE = 3
 SHOWN = 20  # names of one kind of trouble, at most
 
-Tensors = Mapping[str, Tensor]
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -69,7 +47,7 @@ def from_original(tensors: Tensors, task: Task, architecture: Architecture | Non
     names = {name: translate(name, config.space, dialect) for name in model.state_dict()}
     besides = shapes_besides(dialect, config, names)
     shapes = {names[name]: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    if trouble := compare(tensors, shapes | besides, {sizing_name(name, dialect) for name, _ in SIZES.values()}):
+    if trouble := compare(tensors, shapes | besides, sizing_names(dialect)):
         raise InputError(f"the tensors do not fit {dialect.title} for task {task.name}; {trouble}")
     # Copies, since a checkpoint may share memory among tensors, or with its file.
     model.load_state_dict({name: tensors[theirs].clone() for name, theirs in names.items()}, assign=True)
@@ -104,59 +82,6 @@ def probabilities_of(converted: Converted) -> list[dict[str, float]]:
     space = converted.model.config.space
     alphas = [converted.besides[name].softmax(0).tolist() for name in node_parameters(space, ALPHA)]
     return [dict(zip(node, alpha, strict=True)) for node, alpha in zip(space.nodes, alphas, strict=True)]
-
-
-def build_config(tensors: Tensors, dialect: Dialect, architecture: Architecture | None) -> MMnasConfig:
-    sizes = read_sizes(tensors, dialect)
-    box_feature = f"{dialect.module('mmnas.boxes')}.weight" in tensors
-    if box_feature and "region_size" in sizes:
-        sizes["region_size"] //= 2  # features, and as many numbers from the box
-    if dialect is SEARCHED:
-        if architecture is not None:
-            raise InputError("a supernet has all candidates and takes no genotype; train.py --inherit derives networks")
-        kind = {"search_space": searched_space(tensors)}
-    else:
-        check_architecture(architecture, dialect, sizes, box_feature)
-        kind = {"genotype": architecture.genotype, "dropout": architecture.dropout}
-    try:
-        return MMnasConfig(
-            **sizes, **kind, box_feature=box_feature, attention_bias=dialect.attention_bias, pad_token_id=0
-        )
-    except StrictDataclassError as error:
-        raise InputError(str(error.__cause__ or error)) from None
-
-
-def read_sizes(tensors: Tensors, dialect: Dialect) -> dict[str, int]:
-    """The sizes that tensors tell; those of missing or strangely shaped ones are left out."""
-    sizes = {"num_labels": 1}
-    for size, (name, dimension) in SIZES.items():
-        tensor = tensors.get(sizing_name(name, dialect))
-        if tensor is not None and tensor.ndim > dimension and tensor.numel():
-            sizes[size] = tensor.shape[dimension]
-    return sizes
-
-
-def sizing_name(name: str, dialect: Dialect) -> str:
-    module, _, parameter = name.rpartition(".")
-    return f"{dialect.module(module)}.{parameter}"
-
-
-def check_architecture(
-    architecture: Architecture | None, dialect: Dialect, sizes: Mapping[str, int], box_feature: bool
-) -> None:
-    """Raise `InputError` if the architecture is missing, or if it is one that this package does not compute."""
-    if architecture is None:
-        raise InputError(f"the names in {dialect.title} do not tell its architecture: give --genotype")
-    check_operations(architecture.genotype.as_space())
-    if not dialect.attention_bias:
-        return
-    if architecture.heads is None:
-        raise InputError(f"only its configuration tells the heads of {dialect.title}: give its .yml as --genotype")
-    hidden = sizes.get("hidden_size", HEAD_SIZE * architecture.heads)
-    if hidden != HEAD_SIZE * architecture.heads:
-        raise InputError(f"{architecture.heads} heads of {hidden} numbers; only heads of {HEAD_SIZE} can be converted")
-    if box_feature and not architecture.normalised_boxes:
-        raise InputError("its box feature is in pixels (no BBOX_NORMALIZE), here it is in shares of the image")
 
 
 def shapes_besides(dialect: Dialect, config: MMnasConfig, names: Iterable[str]) -> Shapes:
