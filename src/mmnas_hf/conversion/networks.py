@@ -44,7 +44,7 @@ def from_original(tensors: Tensors, task: Task, architecture: Architecture | Non
     config = build_config(tensors, dialect, architecture)
     with torch.device("meta"):
         model = task.model_class(config)
-    names = {name: translate(name, config.space, dialect) for name in model.state_dict()}
+    names = translate_all(model, dialect)
     besides = shapes_besides(dialect, config, names)
     shapes = {names[name]: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     if trouble := compare(tensors, shapes | besides, sizing_names(dialect)):
@@ -60,13 +60,18 @@ def to_original(model: MMnasForTask, besides: Tensors | None = None) -> tuple[Di
     What the network does not use and `besides` does not have is zero; a supernet's alphas are then uniform.
     """
     dialect, config, known = choose_dialect(model.config), model.config, besides or {}
-    weights = model.state_dict()
-    names = {name: translate(name, config.space, dialect) for name in weights}
+    weights, names = model.state_dict(), translate_all(model, dialect)
     unused = {
         name: known[name] if name in known and known[name].shape == shape else torch.zeros(shape)
         for name, shape in shapes_besides(dialect, config, names).items()
     }
     return dialect, {theirs: weights[name] for name, theirs in names.items()} | unused
+
+
+def translate_all(model: MMnasForTask, dialect: Dialect) -> dict[str, str]:
+    """The other program's names of a network's parameters, by those that they have here."""
+    space = model.config.space
+    return {name: translate(name, space, dialect) for name in model.state_dict()}
 
 
 def genotype_of(converted: Converted) -> Genotype:
