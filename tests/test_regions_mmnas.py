@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from mmnas_hf import Detection, InputError
@@ -27,6 +28,9 @@ WRONG = {
     "features of one row": (given(features=np.ones(8)), r"features \[8\] and boxes \[2, 4\] do not fit"),
     "features that are words": (given(features=[["a"], ["b"]]), "are no arrays of numbers: could not convert"),
     "no regions": (given(features=np.ones((0, 8)), boxes=np.ones((0, 4))), "do not fit; .* of at least one region"),
+    "features that are learnt": (given(features=torch.ones(2, 8, requires_grad=True)), "Can't call numpy"),
+    "bytes of a broken number": (given(features=b"123"), "3 bytes are no features of 2 regions; give float16 numbers"),
+    "bytes of no regions": (given(features=b"", boxes=[]), "0 bytes are no features of 0 regions"),
     "features of no width": (given(features=np.ones((2, 0))), r"features \[2, 0\]"),
     "features that are NaN": (given(features=np.full((2, 8), np.nan)), "features or boxes are NaN or infinite"),
     "boxes that are infinite": (boxes(0, 0, np.inf, 5), "features or boxes are NaN or infinite"),

@@ -65,15 +65,22 @@ def find_image(given: Mapping[str, Any]) -> GivenImage:
 
 
 def gather_arrays(given: Mapping[str, Any]) -> Detection:
-    """Features, boxes and size under their own names; an image table has features as float16 bytes."""
+    """Features, boxes and size under their own names; features may be bytes, as in an image table."""
     size, sides = given.get("image_size"), (given.get("height"), given.get("width"))
     size = sides if size is None and None not in sides else size
     if given.get("boxes") is None or size is None:
         raise InputError(f"features come without boxes or image_size, among {', '.join(given)}; give all three")
     features = given["features"]
     if isinstance(features, bytes):
-        features = np.frombuffer(features, dtype=np.float16).reshape(len(given["boxes"]), -1)
+        features = unpack(features, len(given["boxes"]))
     return Detection(features, given["boxes"], size)
+
+
+def unpack(features: bytes, regions: int) -> np.ndarray:
+    """Features [regions, size] from the bytes of their float16 numbers."""
+    if not regions or len(features) % (regions * np.float16().nbytes):
+        raise InputError(f"{len(features)} bytes are no features of {regions} regions; give float16 numbers")
+    return np.frombuffer(features, dtype=np.float16).reshape(regions, -1)
 
 
 def read_feature_file(path: Path) -> Detection:
@@ -101,7 +108,7 @@ def check_detection(given: Detection) -> Detection:
     try:
         features, boxes = (np.asarray(part, dtype=np.float32) for part in given[:2])
         height, width = map(int, given.image_size)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # the last is raised by tensors that need gradients
         raise InputError(f"features, boxes or image_size are no arrays of numbers: {first_line(error)}") from None
     if boxes.shape[1:] != (CORNERS,) or features.shape[:-1] != boxes.shape[:1] or not features.size:
         shapes = f"features {list(features.shape)} and boxes {list(boxes.shape)}"
