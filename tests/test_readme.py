@@ -5,13 +5,17 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import transformers
+from PIL import Image
 
 import mmnas_hf
+from hub_server import LocalHub, known_hub
 from mmnas_hf.corpus import Corpus
 from mmnas_hf.data import RegionStore, load_scenes
 from mmnas_hf.genotype import LETTERS
 from mmnas_hf.modeling_mmnas import MMnasForVisualQuestionAnswering
 from mmnas_hf.operations import OPERATIONS
+from mmnas_hf.remote_code import add_remote_code
 from mmnas_hf.tasks import TASKS
 
 README = Path(__file__).parents[1] / "README.md"
@@ -34,21 +38,44 @@ def block_with(text):
     return block
 
 
-def test_every_block_is_tested():
-    assert len(BLOCKS) == 3
-
-
-def test_a_question_is_answered_in_twelve_lines(workplace, capsys):
+@pytest.fixture
+def network(workplace):
+    """An untrained network for questions and its processor, saved where the README's are."""
     corpus = Corpus(TASKS["vqa"], workplace("vqa"))
     config = mmnas_hf.MMnasConfig(**corpus.settings(), hidden_size=64, word_size=16, genotype="S|GR")
-    MMnasForVisualQuestionAnswering(config).save_pretrained("runs/train-scenes-vqa")
-    corpus.processor.save_pretrained("runs/train-scenes-vqa")
-    block = block_with("question[")
+    for folder in ("runs/train-scenes-vqa", "owner/name"):
+        MMnasForVisualQuestionAnswering(config).save_pretrained(folder)
+        corpus.processor.save_pretrained(folder)
+    add_remote_code("owner/name")
+    return config
+
+
+def test_every_block_is_tested():
+    assert len(BLOCKS) == 5
+
+
+def test_a_question_is_answered_and_drawn_in_twelve_lines(network, capsys):
+    block = block_with("draw(")
     assert sum(bool(line.strip()) for line in block.splitlines()) <= 12
     exec(block, {})
-    question, answer = capsys.readouterr().out.strip().rsplit(" ", 1)
-    assert question == workplace("vqa").texts["test"][0]["question"]
-    assert answer in config.label2id
+    *_, answer = capsys.readouterr().out.split()
+    assert answer in network.label2id
+    with Image.open("answer.png") as picture:
+        assert picture.height > picture.width
+
+
+def test_an_architecture_is_shared(workplace, tmp_path):
+    with LocalHub() as server, known_hub(server.endpoint, tmp_path / "home"):
+        shared: dict = {}
+        exec(block_with("push_to_hub"), shared)
+        assert shared["same"] == shared["genotype"]
+        assert server.repositories["models", "me/arch"].private
+
+
+def test_a_network_brings_its_code(network):
+    loaded: dict = {"transformers": transformers}
+    exec(block_with("trust_remote_code"), loaded)
+    assert loaded["ask"].model.config.genotype == network.genotype
 
 
 def test_own_data_becomes_a_folder_that_loads(workplace):
