@@ -31,8 +31,8 @@ from mmnas_hf.comparison import (
     retraining_arguments,
     table,
 )
-from mmnas_hf.records import RESULTS_FILE
-from mmnas_hf.search.run import SUPERNET_FOLDER, build_strategy, search
+from mmnas_hf.files import RESULTS_FILE, SUPERNET_FOLDER
+from mmnas_hf.search.run import build_strategy, search
 from mmnas_hf.search.trainer import SearchArguments
 from mmnas_hf.training import build_model
 

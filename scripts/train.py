@@ -25,8 +25,8 @@ from mmnas_hf.cli import (
     start_record,
     start_words,
 )
+from mmnas_hf.files import RESULTS_FILE
 from mmnas_hf.genotype import Genotype
-from mmnas_hf.records import RESULTS_FILE
 from mmnas_hf.training import TrainArguments, build_model, train
 
 

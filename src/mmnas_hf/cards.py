@@ -9,15 +9,14 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from .data.card import TASK_CATEGORIES
 from .data.facts import find_facts
-from .data.folder import write_text
 from .drawing import draw_genotype
+from .files import CARD_FILE, DRAWING_FILE, write_text
 from .genotype import PUBLISHED, Genotype, SearchSpace
 from .pipeline_mmnas import PIPELINES
 from .records import Record, Scores, portable, read_record
 from .tasks import TASKS
 
 TEMPLATE = Path(__file__).with_name("card_template.md")
-CARD_FILE, PICTURE_FILE = "README.md", "genotype.png"
 DIGITS = 4
 UNKNOWN = "unknown data"
 #: What of a search's description has a place of its own in a card, if it is of this type.
@@ -82,7 +81,7 @@ def architecture_card(
         flags=told,
         **known,
     )
-    return render(record, PICTURE_FILE)
+    return render(record, DRAWING_FILE)
 
 
 def write_card(folder: Path, place: Path | None = None) -> None:
@@ -94,13 +93,13 @@ def write_card(folder: Path, place: Path | None = None) -> None:
     if place is not None:
         record = replace(record, place=portable(str(place)))
     if record.genotype:
-        draw(record.genotype, folder / PICTURE_FILE)
+        draw(record.genotype, folder / DRAWING_FILE)
     write_text(folder / CARD_FILE, render(record, picture_in(folder)).content)
 
 
 def picture_in(folder: Path) -> str | None:
     """The drawing in a folder, seen from its card; none if it has no drawing."""
-    return PICTURE_FILE if (folder / PICTURE_FILE).is_file() else None
+    return DRAWING_FILE if (folder / DRAWING_FILE).is_file() else None
 
 
 def draw(genotype: str, path: Path) -> None:

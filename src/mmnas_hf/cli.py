@@ -1,7 +1,6 @@
 """What the scripts share: flags, defaults that suit the data set, output folders, and one-line errors."""
 
 import argparse
-import json
 import logging
 import shutil
 import sys
@@ -21,12 +20,13 @@ from .configuration_mmnas import MMnasConfig
 from .corpus import ROLES, Corpus
 from .data import DATASETS, facts_name, find_source, keep_groups
 from .errors import InputError, first_line
+from .files import RECORD_FILE, write_json
 from .genotype import DECODER_CANDIDATES, DECODER_NODES, ENCODER_CANDIDATES, ENCODER_NODES, SearchSpace
 from .hub import Place
 from .modeling_mmnas import MMnasForTask
 from .operations import OPERATIONS
 from .processing_mmnas import MMnasProcessor
-from .records import RECORD_FILE, write_record
+from .records import write_record
 from .sharing.models import push_run
 from .tasks import TASKS, Task, get_task
 from .training import TrainArguments
@@ -271,9 +271,7 @@ def show(text: str) -> None:
 def save_results(args: TrainingArguments, path: Path, results: dict[str, Any]) -> None:
     """Write JSON whole or not at all, from one process only."""
     if args.process_index == 0:
-        draft = path.with_suffix(".tmp")
-        draft.write_text(json.dumps(results, indent=1) + "\n")
-        draft.replace(path)
+        write_json(path, results)
 
 
 def share(args: TrainArguments) -> None:

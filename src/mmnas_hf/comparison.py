@@ -1,6 +1,5 @@
 """Networks trained from scratch with the same budget, side by side."""
 
-import json
 import multiprocessing
 import random
 from collections.abc import Callable, Sequence
@@ -17,8 +16,8 @@ from transformers import TrainerCallback
 from .configuration_mmnas import MMnasConfig
 from .corpus import Corpus
 from .errors import InputError
+from .files import RESULTS_FILE, read_json
 from .genotype import Genotype, SearchSpace, mcan
-from .records import RESULTS_FILE
 from .tasks import Rows
 from .training import TrainArguments, build_model, quiet, train
 
@@ -142,7 +141,7 @@ def read_results(folder: str | Path) -> dict[str, Any]:
     path = Path(folder, RESULTS_FILE)
     if not path.is_file():
         raise InputError(f"no {path}; give output folders of finished searches")
-    return json.loads(path.read_text())
+    return read_json(path)
 
 
 def summary(results: Sequence[dict[str, Any]], metric: str | None = None) -> str:

@@ -1,6 +1,5 @@
 """What a run leaves about itself, and the record of a network or an architecture that its card is filled from."""
 
-import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,11 +11,10 @@ from typing import Any, Self
 
 from . import __version__
 from .errors import InputError
+from .files import CONFIG_FILE, GENOTYPE_FILE, PROCESSOR_FILE, RECORD_FILE, RESULTS_FILE, read_json, write_json
 from .genotype import Genotype
 from .tasks import TASKS
 
-CONFIG_FILE, PROCESSOR_FILE = "config.json", "processor_config.json"  # as transformers names them
-RECORD_FILE, RESULTS_FILE, GENOTYPE_FILE = "run.json", "results.json", "genotype.json"
 LIBRARIES = ("torch", "transformers", "datasets", "accelerate")
 SIZES = ("hidden_size", "word_size", "region_size", "pooler_size", "relation_size", "vocab_size", "box_feature")
 #: Flags that say how a network came about, in the order in which a card lists them.
@@ -92,7 +90,7 @@ class Record:
         return "-".join(self.place.split("/")[-parts:])
 
     def save(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+        write_json(path, asdict(self))
 
 
 def read_record(folder: Path, repo: str | None = None) -> Record:
@@ -167,7 +165,7 @@ def shown(value: Any) -> Any:
 def write_record(folder: Path, processes: int = 1, **entries: Any) -> None:
     """Write how the running script was called, and what else it has to say, into the folder that it fills."""
     record = {"command": command_line(processes), **entries, "versions": versions()}
-    (folder / RECORD_FILE).write_text(json.dumps(record, indent=1, default=str) + "\n")
+    write_json(folder / RECORD_FILE, record, default=str)
 
 
 def command_line(processes: int = 1) -> str:
@@ -205,10 +203,3 @@ def portable(word: str) -> str:
 def versions() -> dict[str, str]:
     """The versions of this package and of what computes."""
     return {"mmnas_hf": __version__, **{name: version(name) for name in LIBRARIES}}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None

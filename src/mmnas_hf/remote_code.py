@@ -11,8 +11,8 @@ from transformers.utils import CONFIG_NAME, PROCESSOR_NAME
 from . import modeling_mmnas, operations
 from .auto import AUTO_MODELS
 from .configuration_mmnas import MMnasConfig
-from .data.folder import write_text
 from .errors import InputError, first_line
+from .files import write_text
 from .pipeline_mmnas import PIPELINES
 from .processing_mmnas import MMnasProcessor
 

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ..errors import InputError, first_line
+from ..files import GENOTYPE_FILE, PROBABILITIES_FILE, write_json
 from ..genotype import Genotype
 from ..modeling_mmnas import MMnasForTask
 from .dialects import MCAN, Dialect
@@ -24,8 +25,6 @@ from .networks import Converted, genotype_of, probabilities_of, to_original
 from .openvqa import to_settings
 
 BESIDES_FILE = "original.safetensors"
-GENOTYPE_FILE = "genotype.json"
-PROBABILITIES_FILE = "probabilities.json"
 CHECKPOINT_FILE = "checkpoint.pkl"
 PARALLEL = "module."  # what torch's wrapper for several GPUs puts before every name
 
@@ -119,7 +118,7 @@ def save_converted(converted: Converted, folder: Path) -> None:
     if converted.model.config.genotype is None:
         nodes, probabilities = len(converted.model.config.space.encoder), probabilities_of(converted)
         sides = {"encoder": probabilities[:nodes], "decoder": probabilities[nodes:]}  # as a line of a search's log
-        (folder / PROBABILITIES_FILE).write_text(json.dumps(sides, indent=1) + "\n")
+        write_json(folder / PROBABILITIES_FILE, sides)
 
 
 def read_besides(folder: Path) -> dict[str, Tensor]:

@@ -1,6 +1,5 @@
 """Builds a table folder from a folder of downloads: texts, regions, settings and a data card."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,8 +8,9 @@ import numpy as np
 from datasets import Dataset
 
 from ..errors import InputError, first_line
+from ..files import write_json
 from .card import write_card
-from .folder import IMAGES, SETTINGS_FILE, load_settings, save_texts, write_text
+from .folder import IMAGES, SETTINGS_FILE, load_settings, save_texts
 from .published import Publication, find_files
 from .regions import Report, convert, open_regions
 from .regions.shards import DRAFT, read_shard
@@ -48,7 +48,7 @@ def build(
     settings = {"publication": publication.name, "task": publication.task, "splits": roles(publication, texts)}
     images = convert(sources, folder, wanted, num_proc)
     try:
-        write_text(folder / SETTINGS_FILE, json.dumps(settings, indent=1) + "\n")  # from now on it is a build's
+        write_json(folder / SETTINGS_FILE, settings)  # from now on it is a build's
         save_texts(texts, folder, publication.task)
         write_card(folder, publication, texts, images)
     except OSError as error:

@@ -8,7 +8,8 @@ from datasets import Dataset
 from huggingface_hub import DatasetCardData
 
 from ..cache import fingerprint
-from .folder import IMAGES, SUFFIX, write_text
+from ..files import CARD_FILE, write_text
+from .folder import IMAGES, SUFFIX
 from .published import Publication
 from .regions import Report
 
@@ -81,7 +82,7 @@ def write_card(folder: Path, publication: Publication, texts: Mapping[str, Datas
         licence=publication.licence,
         citation=publication.citation.strip(),
     )
-    write_text(folder / "README.md", card)
+    write_text(folder / CARD_FILE, card)
 
 
 def header(folder: Path, publication: Publication, texts: Mapping[str, Dataset]) -> DatasetCardData:

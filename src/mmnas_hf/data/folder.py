@@ -97,13 +97,3 @@ def write_table(rows: Dataset, path: Path, batch_size: int) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small text file whole or not at all."""
-    draft = path.with_suffix(".tmp")
-    try:
-        draft.write_text(text)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -7,15 +7,13 @@ from typing import NamedTuple
 from ..configuration_mmnas import MMnasConfig
 from ..corpus import Corpus, SearchSplit
 from ..drawing import draw_genotype, draw_probabilities
+from ..files import DRAWING_FILE, GENOTYPE_FILE, SUPERNET_FOLDER
 from ..genotype import Genotype
 from ..modeling_mmnas import MMnasForTask
-from ..records import GENOTYPE_FILE
 from ..tasks import Rows
 from .proxyless import ProxylessStrategy
 from .strategy import Probabilities, Strategy, mean_entropy
 from .trainer import SearchArguments, SearchTrainer, read_log
-
-SUPERNET_FOLDER = "supernet"
 
 
 class Searched(NamedTuple):
@@ -65,7 +63,7 @@ def save(trainer: SearchTrainer) -> None:
     folder, genotype = Path(trainer.args.output_dir), trainer.strategy.genotype()
     trainer.save_model(str(folder / SUPERNET_FOLDER))
     genotype.save(folder / GENOTYPE_FILE)
-    draw_genotype(genotype.encoder, genotype.decoder, folder / "genotype.png", title=str(genotype))
+    draw_genotype(genotype.encoder, genotype.decoder, folder / DRAWING_FILE, title=str(genotype))
     draw_probabilities([*read_log(trainer.log_file), trainer.log_entry({})], folder / "probabilities.png")
 
 

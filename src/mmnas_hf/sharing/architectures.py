@@ -13,15 +13,15 @@ from typing import Any, Self
 
 from ..drawing import draw_genotype
 from ..errors import InputError, first_line
+from ..files import CARD_FILE, CONFIG_FILE, DRAWING_FILE, GENOTYPE_FILE, write_json
 from ..genotype import Genotype
 from ..hub import Place, find_file, upload
 from .privacy import check_texts, without_paths
 
-GENOTYPE_FILE, DRAWING_FILE, CARD_FILE = "genotype.json", "genotype.png", "README.md"
 ARCHITECTURE_FILE = "architecture.json"  # what is known of the genotype
 FILES = (GENOTYPE_FILE, DRAWING_FILE, ARCHITECTURE_FILE, CARD_FILE)
 # What tells an architecture's repository from a network's, and both from others.
-MARKS = frozenset({GENOTYPE_FILE, "config.json"})
+MARKS = frozenset({GENOTYPE_FILE, CONFIG_FILE})
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class Architecture:
 
     def save(self, folder: Path) -> None:
         """Write the genotype, its drawing and what is known of it into a folder."""
-        known = json.dumps(self.known(), indent=1)
+        known = self.known()
         self.genotype.save(folder / GENOTYPE_FILE)
         draw_genotype(self.genotype.encoder, self.genotype.decoder, folder / DRAWING_FILE, title=str(self.genotype))
-        (folder / ARCHITECTURE_FILE).write_text(known + "\n")
+        write_json(folder / ARCHITECTURE_FILE, known)
 
     @classmethod
     def load(cls, source: str | Path, **access: Any) -> Self:

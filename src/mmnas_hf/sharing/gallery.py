@@ -11,9 +11,10 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from pyarrow import parquet
 
 from ..errors import InputError
+from ..files import CARD_FILE
 from ..hub import Place, upload
 from ..records import portable
-from .architectures import CARD_FILE, Architecture, draft_of
+from .architectures import Architecture, draft_of
 from .picture import GalleryRow, draw_gallery
 from .privacy import check_texts
 from .runs import read_architecture

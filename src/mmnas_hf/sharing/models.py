@@ -1,16 +1,24 @@
 """Networks as repositories: what of a run's folder is shared, and only that, is laid out in a folder and uploaded."""
 
-import json
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..cards import model_card
 from ..errors import InputError
+from ..files import (
+    CARD_FILE,
+    CONFIG_FILE,
+    PROBABILITIES_FILE,
+    PROCESSOR_FILE,
+    RECORD_FILE,
+    RESULTS_FILE,
+    read_json,
+    write_json,
+)
 from ..hub import Place, upload
-from ..records import CONFIG_FILE, RECORD_FILE, RESULTS_FILE, read_json
 from ..remote_code import add_remote_code
-from .architectures import CARD_FILE, FILES, MARKS
+from .architectures import FILES, MARKS
 from .privacy import check_texts, without_paths
 from .runs import network_folder, read_run
 
@@ -20,13 +28,13 @@ NETWORK_FILES = (WEIGHTS, "tokenizer.json")
 NETWORK_JSON = (
     CONFIG_FILE,
     "model.safetensors.index.json",
-    "processor_config.json",
+    PROCESSOR_FILE,
     "tokenizer_config.json",
     "special_tokens_map.json",
 )
 # Of the run.
 RUN_FILES = ("probabilities.png",)
-RUN_JSON = (RESULTS_FILE, RECORD_FILE, "probabilities.json")
+RUN_JSON = (RESULTS_FILE, RECORD_FILE, PROBABILITIES_FILE)
 # What an upload replaces in a repository of an earlier one.
 SHARED = [*NETWORK_FILES, *NETWORK_JSON, *RUN_FILES, *RUN_JSON, *FILES]
 
@@ -57,8 +65,7 @@ def copy_files(source: Path, folder: Path, patterns: tuple[str, ...], json_files
             shutil.copyfile(path, folder / path.name)
     for name in json_files:
         if (source / name).is_file():
-            content = without_paths(read_json(source / name))
-            (folder / name).write_text(json.dumps(content, indent=1) + "\n")
+            write_json(folder / name, without_paths(read_json(source / name)))
 
 
 def push_run(run: str | Path, place: Place) -> str:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..files import CONFIG_FILE, GENOTYPE_FILE, RECORD_FILE, RESULTS_FILE, SUPERNET_FOLDER, read_json
 from ..genotype import Genotype
-from ..records import CONFIG_FILE, RECORD_FILE, RESULTS_FILE, chosen_flags, read_json, task_of
-from ..search.run import GENOTYPE_FILE, SUPERNET_FOLDER
+from ..records import chosen_flags, task_of
 from ..tasks import get_task
 from .architectures import ARCHITECTURE_FILE, Architecture, load_genotype
 
