@@ -249,6 +249,13 @@ def test_what_a_supernets_card_shows_runs(searched):
     assert names["network"].config.space.size == 1
 
 
+def test_files_around_a_supernet_that_no_search_left_are_not_its_record(searched, tmp_path):
+    shutil.copy(searched / "config.json", tmp_path / "config.json")
+    shutil.copytree(tmp_path, tmp_path / "mine")
+    shutil.copy(searched.parent / "run.json", tmp_path)
+    assert "How this came about is not recorded." in model_card(tmp_path / "mine").text
+
+
 # Architectures
 
 

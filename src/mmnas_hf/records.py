@@ -11,7 +11,16 @@ from typing import Any, Self
 
 from . import __version__
 from .errors import InputError
-from .files import CONFIG_FILE, GENOTYPE_FILE, PROCESSOR_FILE, RECORD_FILE, RESULTS_FILE, read_json, write_json
+from .files import (
+    CONFIG_FILE,
+    GENOTYPE_FILE,
+    PROCESSOR_FILE,
+    RECORD_FILE,
+    RESULTS_FILE,
+    SUPERNET_FOLDER,
+    read_json,
+    write_json,
+)
 from .genotype import Genotype
 from .tasks import TASKS
 
@@ -85,9 +94,9 @@ class Record:
 
     @property
     def name(self) -> str:
-        """The end of its place; a supernet's own folder is named alike in all runs."""
-        parts = 2 if self.kind == "supernet" and not self.on_hub else 1
-        return "-".join(self.place.split("/")[-parts:])
+        """The end of its place, with the run before it for a supernet, whose folder is named alike in all runs."""
+        parts = self.place.split("/")
+        return "-".join(parts[-2:] if parts[-1] == SUPERNET_FOLDER and not self.on_hub else parts[-1:])
 
     def save(self, path: Path) -> None:
         write_json(path, asdict(self))
@@ -100,7 +109,7 @@ def read_record(folder: Path, repo: str | None = None) -> Record:
     """
     config = read_json(folder / CONFIG_FILE)
     kind = "network" if config.get("genotype") else "supernet"
-    home = folder if kind == "network" or (folder / RECORD_FILE).is_file() else folder.parent
+    home = run_of(folder)
     run, results = (read_json(home / name) if (home / name).is_file() else {} for name in (RECORD_FILE, RESULTS_FILE))
     flags = {name: value for part in run.get("arguments", {}).values() for name, value in part.items()}
     result = trained(config, results, run, flags) if kind == "network" else searched(config, results, home)
@@ -115,6 +124,12 @@ def read_record(folder: Path, repo: str | None = None) -> Record:
         **{name: run[name] for name in ("data", "command", "seed", "versions", "source") if name in run},
         **{**result, "notes": [*run.get("notes", ()), *result.get("notes", ())]},
     )
+
+
+def run_of(folder: Path) -> Path:
+    """The folder of the run that left a model: the model's own, or that around a search's supernet."""
+    around = folder.name == SUPERNET_FOLDER and not (folder / RECORD_FILE).is_file()
+    return folder.parent if around else folder
 
 
 def trained(config: Contents, results: Contents, run: Contents, flags: Contents) -> dict[str, Any]:
