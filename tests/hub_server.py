@@ -191,6 +191,8 @@ class Handler(BaseHTTPRequestHandler):
         repository = self.find(kind or "models", name)
         if repository is None:
             return self.fail(404 if self.is_known else 401, "RepoNotFound")
+        if revision not in ("main", repository.sha):
+            return self.fail(404, "RevisionNotFound")
         if file not in repository.files:
             return self.reply({}, 404, X_Error_Code="EntryNotFound", X_Repo_Commit=repository.sha)
         content = repository.files[file]

@@ -13,6 +13,7 @@ from huggingface_hub.errors import (
     LocalTokenNotFoundError,
     RemoteEntryNotFoundError,
     RepositoryNotFoundError,
+    RevisionNotFoundError,
 )
 
 from .errors import InputError, first_line
@@ -32,6 +33,8 @@ def reason(error: Exception) -> str:
         return REASONS[401]
     if isinstance(error, RepositoryNotFoundError):
         return REASONS[404]
+    if isinstance(error, RevisionNotFoundError):
+        return "no such revision"
     if isinstance(error, HfHubHTTPError):
         return REASONS.get(error.response.status_code, first_line(error))
     if isinstance(error, HTTPError):
