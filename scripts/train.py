@@ -37,7 +37,8 @@ class ArchitectureArguments:
     _argument_group_name: ClassVar[str] = "architecture"
 
     genotype: str = field(
-        default="SS|GGRG", metadata={"help": "Short form, JSON file, or published name such as mmnas-vqa."}
+        default="SS|GGRG",
+        metadata={"help": "Short form, JSON file, published name such as mmnas-vqa, or OWNER/NAME on the Hub."},
     )
     inherit: str | None = field(
         default=None, metadata={"help": "Supernet folder whose weights the network starts from."}
