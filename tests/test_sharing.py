@@ -121,6 +121,20 @@ def test_versions_are_recorded(saved):
     ].keys()
 
 
+def test_a_saved_card_shows_how_to_load_from_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    GENOTYPE.save_pretrained("shared/found", task="vqa")
+    card = (tmp_path / "shared" / "found" / "README.md").read_text()
+    assert 'Genotype.from_pretrained("shared/found")' in card
+    assert "# found\n" in card
+
+
+def test_saving_again_replaces_an_architecture(tmp_path):
+    for text in ("S|G", "S|R"):
+        GENOTYPE.parse(text).save_pretrained(tmp_path, task="vqa")
+    assert str(Genotype.from_pretrained(tmp_path)) == "S|R"
+
+
 def test_pushing_again_replaces_an_architecture(hub):
     for text in ("S|G", "S|R"):
         GENOTYPE.parse(text).push_to_hub("me/twice", task="vqa")
@@ -133,6 +147,11 @@ def test_pushing_again_replaces_an_architecture(hub):
 def test_what_is_not_there_is_one_line(hub):
     with pytest.raises(InputError, match="'me/nothing' is no folder, and cannot be read from the Hub: no such"):
         Genotype.from_pretrained("me/nothing")
+
+
+def test_a_revision_that_is_not_there_is_one_line(pushed):
+    with pytest.raises(InputError, match="'me/pushed' is no folder, and cannot be read from the Hub: no such revision"):
+        Genotype.from_pretrained("me/pushed", revision="v2")
 
 
 def test_a_private_architecture_is_hidden_from_others(pushed, hub, tmp_path, monkeypatch):
@@ -167,6 +186,13 @@ def test_what_cannot_be_recorded_is_refused_and_nothing_is_written(arguments, me
     with pytest.raises(InputError, match=message):
         GENOTYPE.save_pretrained(folder, **{"task": "vqa"} | arguments)
     assert not folder.exists()
+
+
+def test_the_card_of_something_else_is_not_replaced(tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(InputError, match=r"holds the README\.md of something else"):
+        GENOTYPE.save_pretrained(tmp_path, task="vqa")
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"task": "vqa"}'])

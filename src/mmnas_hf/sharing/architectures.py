@@ -90,8 +90,8 @@ def load_genotype(source: str | Path, **access: Any) -> Genotype:
     return Genotype.load(path)
 
 
-def lay_out_architecture(architecture: Architecture, folder: Path, name: str) -> None:
-    """Write all that a repository of this name holds into a folder."""
+def lay_out_architecture(architecture: Architecture, folder: Path, place: str) -> None:
+    """Write all that a repository holds into a folder; `place` is what `from_pretrained` will take."""
     from ..cards import architecture_card  # noqa: PLC0415 - slow to import, and needed only here
     from ..records import versions  # noqa: PLC0415
     from ..tasks import get_task  # noqa: PLC0415
@@ -101,14 +101,19 @@ def lay_out_architecture(architecture: Architecture, folder: Path, name: str) ->
     architecture.save(folder)
     known = architecture.known()
     told = known["search"] | {"versions": known["versions"]}
-    card = architecture_card(architecture.genotype, name, architecture.task, known["metrics"], told)
+    card = architecture_card(architecture.genotype, place, architecture.task, known["metrics"], told)
     card.save(folder / CARD_FILE)
     check_texts(folder / file for file in FILES)
 
 
 @contextmanager
-def draft_of(folder: str | Path) -> Iterator[Path]:
-    """A temporary folder whose files take the place of those in `folder` once all of them are written."""
+def draft_of(folder: str | Path, mark: str) -> Iterator[Path]:
+    """A temporary folder whose files take the place of those in `folder` once all of them are written.
+
+    Raises `InputError` for a folder with a card that has no file named `mark`: the card is of something else.
+    """
+    if Path(folder, CARD_FILE).is_file() and not Path(folder, mark).is_file():
+        raise InputError(f"{folder} holds the {CARD_FILE} of something else; give another folder")
     with TemporaryDirectory() as draft:
         yield Path(draft)
         try:
@@ -119,8 +124,10 @@ def draft_of(folder: str | Path) -> Iterator[Path]:
 
 def save_architecture(architecture: Architecture, folder: str | Path) -> None:
     """Write all that a repository would hold into a folder, or nothing."""
-    with draft_of(folder) as draft:
-        lay_out_architecture(architecture, draft, Path(folder).resolve().name)
+    from ..records import portable  # noqa: PLC0415
+
+    with draft_of(folder, ARCHITECTURE_FILE) as draft:
+        lay_out_architecture(architecture, draft, portable(str(folder)))
 
 
 def push_architecture(architecture: Architecture, place: Place) -> str:

@@ -66,7 +66,7 @@ def collect(sources: Sequence[str], metric: str | None = None, token: str | None
 
 def row_of(source: str, architecture: Architecture, metric: str | None) -> dict[str, Any]:
     """An architecture as a row of the table."""
-    metrics = architecture.metrics
+    metrics, known = architecture.metrics, architecture.known()
     if metric is not None and metric not in metrics:
         raise InputError(f"{source} has no metric {metric!r}; it has: {', '.join(metrics) or 'none'}")
     chosen = metric or next(iter(metrics), None)
@@ -79,8 +79,8 @@ def row_of(source: str, architecture: Architecture, metric: str | None) -> dict[
         "metric": chosen,
         "score": metrics.get(chosen),
         "metrics": [{"name": name, "value": value} for name, value in metrics.items()],
-        "search": json.dumps(architecture.search),
-        "versions": json.dumps(architecture.versions),
+        "search": json.dumps(known["search"]),
+        "versions": json.dumps(known["versions"]),
     }
 
 
@@ -97,7 +97,7 @@ def drawn(row: dict[str, Any]) -> GalleryRow:
 
 def save_gallery(table: Dataset, folder: str | Path) -> None:
     """Write all that a repository would hold into a folder, or nothing."""
-    with draft_of(folder) as draft:
+    with draft_of(folder, TABLE_FILE) as draft:
         lay_out_gallery(table, draft, portable(str(folder)))
 
 
