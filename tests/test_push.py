@@ -297,6 +297,8 @@ def test_a_converted_checkpoint_can_be_shared(architecture, tmp_path):
     shared.mkdir()
     lay_out_run(folder, shared, "me/converted")
     assert not {path.name for path in shared.iterdir()} & {"original.safetensors", "a.pkl"}
+    for path in folder.glob("probabilities.json"):  # of a supernet
+        assert json.loads((shared / path.name).read_text()) == json.loads(path.read_text())
     assert Genotype.from_pretrained(shared) == Genotype.load(folder / "genotype.json")
     assert MMnasForVisualQuestionAnswering.from_pretrained(shared).config.space.size in (1, 32)
 
@@ -364,9 +366,10 @@ def test_a_folder_without_a_network_is_refused(tmp_path):
     assert "holds no network" in line
 
 
-def test_a_damaged_file_of_a_run_is_one_line(trained, tmp_path):
+@pytest.mark.parametrize("damage", ["{", "[]", '["ab", "cd"]'])
+def test_a_damaged_file_of_a_run_is_one_line(trained, tmp_path, damage):
     saved = own_network(trained, tmp_path, "# Mine\n")
-    (saved / "results.json").write_text("{")
+    (saved / "results.json").write_text(damage)
     line = refusal(*call("push.py", saved, "me/nothing", "--dry_run")[::2], "push.py")
     assert "results.json cannot be read" in line
 

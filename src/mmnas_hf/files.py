@@ -16,10 +16,14 @@ SUPERNET_FOLDER = "supernet"  # in that of a search
 
 
 def read_json(path: Path) -> dict[str, Any]:
+    """What a file says by name; one that holds anything else is refused, and never forced into names and values."""
     try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} cannot be read: it holds no names with values")
+    return content
 
 
 def write_json(path: Path, content: Any, default: Callable[[Any], Any] | None = None) -> None:
