@@ -14,7 +14,10 @@ from hub_server import LocalHub, known_hub, python
 from mmnas_hf import Genotype, MMnasForVisualQuestionAnswering, MMnasProcessor
 from mmnas_hf.conversion import to_original
 from mmnas_hf.genotype import SearchSpace
+from mmnas_hf.sharing.architectures import lay_out_architecture
 from mmnas_hf.sharing.models import lay_out_run
+from mmnas_hf.sharing.privacy import without_paths
+from mmnas_hf.sharing.runs import read_run
 from scripts import call, refusal
 from tiny import FEATURE_SIZE, HEIGHT, WIDTH, save_tiny, tiny_config
 
@@ -172,6 +175,22 @@ def test_an_architectures_repository_tells_how_it_was_found(pushed, searched):
     assert known["search"]["budget"] == {"steps": 2, "retraining_steps": 2}
     assert {"strategy", "seed", "data", "command"} <= known["search"].keys()
     assert {"mmnas_hf", "torch", "transformers"} <= known["versions"].keys()
+
+
+def test_an_architecture_of_a_training_tells_what_scored_it_and_claims_no_search(trained, tmp_path):
+    lay_out_architecture(read_run(trained), tmp_path, "me/given")
+    known = json.loads((tmp_path / "architecture.json").read_text())
+    run = json.loads((trained / "run.json").read_text())
+    assert known["versions"] == run["versions"]
+    assert known["search"] == {name: run[name] for name in ("seed", "data")} | {
+        "command": without_paths(run["command"]),
+        "split": "test",
+    }
+    text = ModelCard.load(tmp_path / "README.md").text
+    assert "How this architecture was found is not recorded." in text
+    assert f"Measured at the end of the command above, with its seed {run['seed']}." in text
+    assert known["search"]["command"] in text
+    assert "Searched" not in text
 
 
 def test_a_run_is_uploaded_once_it_is_finished_and_only_then(hub, trained):

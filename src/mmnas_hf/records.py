@@ -98,6 +98,11 @@ class Record:
         parts = self.place.split("/")
         return "-".join(parts[-2:] if parts[-1] == SUPERNET_FOLDER and not self.on_hub else parts[-1:])
 
+    @property
+    def is_searched(self) -> bool:
+        """Whether it tells of a search, of which the space or the strategy is known."""
+        return self.space is not None or "strategy" in self.flags
+
     def save(self, path: Path) -> None:
         write_json(path, asdict(self))
 

@@ -29,7 +29,8 @@ class Architecture:
     """A genotype and what is known of it.
 
     `metrics` are its scores, the most important one first. `search` tells how it was found: any plain data, by
-    convention under `space`, `strategy`, `seed`, `data`, `budget` and `command`.
+    convention under `space`, `strategy`, `seed`, `data`, `budget` and `command`. Without `space` and `strategy` its
+    card claims no search: `command` and `seed` are then of the run that scored it.
     """
 
     genotype: Genotype

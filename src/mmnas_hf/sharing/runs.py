@@ -62,16 +62,16 @@ def headline_first(scores: Mapping[str, float], metric: str) -> dict[str, float]
 
 
 def describe(results: Mapping[str, Any], record: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """How a search found its architecture; of any other run, which data its scores are about."""
+    """How a search found its architecture; of any other run on data, where its scores come from."""
     flags = {name: value for part in record.get("arguments", {}).values() for name, value in part.items()}
-    scored = {"data": record["data"], "split": flags.get("test_split") or "test"} if "data" in record else {}
+    origin = {name: record[name] for name in ("seed", "command", "data") if name in record}
+    scored = {**origin, "split": flags.get("test_split") or "test"} if "data" in record else {}
     if "search" not in results:
         return scored
     found = results["search"]
     return {
         "space": config["search_space"],
         "strategy": STRATEGY,
-        **{name: record[name] for name in ("seed", "command") if name in record},
         **scored,
         "budget": {"steps": found["steps"], "retraining_steps": results["retraining_steps"]},
         "seconds": round(found["seconds"], 1),
