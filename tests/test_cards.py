@@ -193,6 +193,19 @@ def test_conversion_ends_with_a_card_that_claims_no_training_or_score(converted)
     assert "Nothing was measured." in card.text
 
 
+def test_the_licence_of_converted_weights_is_left_to_their_authors(converted):
+    card = ModelCard.load(converted / "README.md")
+    assert "license" not in card.data.to_dict()
+    assert "Weights: under the licence of the checkpoint's authors, which is not known here." in card.text
+
+
+@every_task
+def test_weights_that_were_trained_here_are_under_the_packages_licence(trained, task):
+    card = ModelCard.load(trained[task] / "README.md")
+    assert card.data.license == "apache-2.0"
+    assert "Weights and card: Apache-2.0" in card.text
+
+
 def test_what_the_card_of_a_network_without_words_shows_runs(converted):
     names = {}
     exec(block_of(ModelCard.load(converted / "README.md")), names)

@@ -156,7 +156,7 @@ def header(record: Record) -> ModelCardData:
     results = [result for scores in record.scores for result in eval_results(record, scores)]
     return ModelCardData(
         language="en",
-        license="apache-2.0",
+        license=None if record.has_foreign_weights else "apache-2.0",
         library_name="mmnas_hf" if record.kind == "architecture" else "transformers",
         pipeline_tag=TASK_CATEGORIES[record.task],
         datasets=[record.data] if "/" in record.data else None,

@@ -103,6 +103,11 @@ class Record:
         """Whether it tells of a search, of which the space or the strategy is known."""
         return self.space is not None or "strategy" in self.flags
 
+    @property
+    def has_foreign_weights(self) -> bool:
+        """Whether no run of this package is known to have trained the weights, so that their licence is unknown."""
+        return self.kind != "architecture" and not self.data
+
     def save(self, path: Path) -> None:
         write_json(path, asdict(self))
 
