@@ -15,10 +15,11 @@ from mmnas_hf.cli import Parser, run, show
 from mmnas_hf.corpus import Corpus
 from mmnas_hf.data.building import build
 from mmnas_hf.data.folder import load_folder, load_settings
-from mmnas_hf.data.hub import upload_folder
+from mmnas_hf.data.hub import upload_tables
 from mmnas_hf.data.published import PUBLICATIONS
 from mmnas_hf.data.regions import FORMS
 from mmnas_hf.errors import InputError
+from mmnas_hf.hub import Place
 from mmnas_hf.tasks import get_task
 from mmnas_hf.word_vectors import Coverage, find_vectors
 
@@ -75,7 +76,8 @@ def main() -> None:
         found = find_vectors(Path(args.word_vectors), vocabulary, args.word_size)
         show(str(Coverage(len(found["rows"]), len(vocabulary))))
     if args.push_to_hub:
-        show(f"uploaded to {upload_folder(folder, args.push_to_hub, private=not args.public)}")
+        place = Place(args.push_to_hub, private=not args.public, kind="dataset").in_full()
+        show(f"uploaded to {upload_tables(folder, place)}")
     show(f"see {folder}")
 
 

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from hub_server import LocalHub, python
+from hub_server import LocalHub, Repository, known_hub, python
+from mmnas_hf.data.hub import upload_tables
+from mmnas_hf.errors import InputError
+from mmnas_hf.hub import Place
 from test_build import write_features, write_questions
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
@@ -73,6 +76,31 @@ def test_an_upload_is_private(uploaded):
     assert uploaded.private
 
 
+@pytest.fixture
+def upload_to(uploaded, hub, workplace):
+    """Upload the same tables from this process to a repository that holds some files."""
+
+    def run(name, files):
+        hub.repositories["datasets", name] = Repository(private=True)
+        hub.repositories["datasets", name].files.update(files)
+        with known_hub(hub.endpoint, workplace / "home"):
+            upload_tables(workplace / "me-tiny", Place(name, kind="dataset"))
+        return hub.repositories["datasets", name].files
+
+    return run
+
+
+def test_another_data_set_of_the_same_name_stays_as_it_is(upload_to, hub):
+    with pytest.raises(InputError, match=r"'me/taken' is taken: it holds rows\.csv"):
+        upload_to("me/taken", {"rows.csv": b"theirs"})
+    assert hub.repositories["datasets", "me/taken"].files == {"rows.csv": b"theirs"}
+
+
+def test_an_upload_replaces_the_tables_of_an_earlier_one(upload_to, uploaded):
+    files = upload_to("me/earlier", {"dataset.json": b"{}", "images/old.arrow": b"old", "notes.txt": b"mine"})
+    assert files.keys() == (uploaded.files.keys() - {".gitattributes"}) | {"notes.txt"}
+
+
 def test_datasets_loads_and_streams_it(uploaded, call):
     result = call("-c", LOAD)
     assert result.returncode == 0, result.stderr[-2000:]
@@ -98,5 +126,6 @@ def test_a_refused_upload_says_that_the_folder_is_complete(build, hub, monkeypat
     monkeypatch.setattr(hub, "read_only", True)
     result = build("me/other")
     assert result.returncode == 2
-    assert "is complete but could not be uploaded to 'me/other'" in result.stderr.splitlines()[-1]
+    assert "'me/other' was not uploaded to" in result.stderr.splitlines()[-1]
+    assert "me-other is complete" in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr

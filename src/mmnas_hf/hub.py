@@ -79,8 +79,10 @@ class Place(NamedTuple):
             return self._replace(name=f"{HfApi(token=self.token).whoami()['name']}/{self.name}")
 
 
-def upload(folder: Path, place: Place, marks: frozenset[str], replaces: list[str]) -> str:
-    """Upload all files of a folder in one commit, and say where they are now.
+def upload(
+    folder: Path, place: Place, marks: frozenset[str], replaces: list[str], only: list[str] | None = None
+) -> str:
+    """Upload a folder's files, all or `only` those that match, in one commit, and say where they are now.
 
     Only a repository that is new, is empty or holds something of the same kind is written to: `marks` are the files
     that tell kinds apart, and those in the repository must be those in the folder. What matches `replaces` and is not
@@ -95,6 +97,7 @@ def upload(folder: Path, place: Place, marks: frozenset[str], replaces: list[str
             repo_id=name,
             folder_path=folder,
             repo_type=place.kind,
+            allow_patterns=only,
             delete_patterns=replaces,
             commit_message="Upload with mmnas_hf",
         )

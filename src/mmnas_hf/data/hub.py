@@ -4,12 +4,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import snapshot_download
 
-from ..hub import hub_errors
+from ..errors import InputError
+from ..files import CARD_FILE
+from ..hub import Place, hub_errors, upload
 from .folder import IMAGES, SETTINGS_FILE, SUFFIX, load_settings
 
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
+TABLES = f"*/*{SUFFIX}"
+MARKS = frozenset({SETTINGS_FILE})  # what tells a table folder's repository from other data sets
 
 
 def is_hub_name(name: str) -> bool:
@@ -31,16 +35,9 @@ def download(name: str, patterns: list[str]) -> Path:
         return Path(snapshot_download(name, repo_type="dataset", allow_patterns=patterns))
 
 
-def upload_folder(folder: Path, name: str, private: bool) -> str:
-    """Upload a table folder as a data set, making the repository if there is none, and return its address."""
-    api = HfApi()
-    with hub_errors(f"{folder} is complete but could not be uploaded to {name!r}"):
-        api.create_repo(name, repo_type="dataset", private=private, exist_ok=True)
-        commit = api.upload_folder(
-            repo_id=name,
-            folder_path=folder,
-            repo_type="dataset",
-            allow_patterns=[f"*/*{SUFFIX}", SETTINGS_FILE, "README.md"],
-            commit_message="Upload tables",
-        )
-    return str(commit.repo_url)
+def upload_tables(folder: Path, place: Place) -> str:
+    """Upload a table folder as a data set and say where it is; tables of an earlier upload are replaced."""
+    try:
+        return upload(folder, place, MARKS, [TABLES], only=[TABLES, SETTINGS_FILE, CARD_FILE])
+    except InputError as error:
+        raise InputError(f"{error}; {folder} is complete") from None
