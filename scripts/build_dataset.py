@@ -61,7 +61,18 @@ def main() -> None:
     (args,) = Parser(BuildArguments, __doc__).read()
     publication, folder = PUBLICATIONS[args.publication], Path(args.output_dir)
     sources = [Path(path) for path in args.regions]
-    built = build(publication, Path(args.downloads), sources, folder, args.form, args.boxes, args.limit, args.num_proc)
+    place = place_of(args)
+    built = build(
+        publication,
+        Path(args.downloads),
+        sources,
+        folder,
+        args.form,
+        args.boxes,
+        args.limit,
+        args.num_proc,
+        place.name if place else None,
+    )
     images, counts = built.images, built.images.regions
     show(f"{images.images} images, {images.converted} converted now, {images.reused} before")
     show(f"{counts.smallest} to {counts.largest} regions an image, mean {counts.mean:.1f}; width {images.feature_size}")
@@ -75,10 +86,14 @@ def main() -> None:
         vocabulary = corpus.processor.tokenizer.get_vocab()
         found = find_vectors(Path(args.word_vectors), vocabulary, args.word_size)
         show(str(Coverage(len(found["rows"]), len(vocabulary))))
-    if args.push_to_hub:
-        place = Place(args.push_to_hub, private=not args.public, kind="dataset").in_full()
+    if place:
         show(f"uploaded to {upload_tables(folder, place)}")
     show(f"see {folder}")
+
+
+def place_of(args: BuildArguments) -> Place | None:
+    """Where the tables are uploaded to, if that is asked."""
+    return Place(args.push_to_hub, private=not args.public, kind="dataset").in_full() if args.push_to_hub else None
 
 
 if __name__ == "__main__":

@@ -72,6 +72,10 @@ def test_an_upload_is_the_tables_their_settings_and_the_card(uploaded):
     assert uploaded.files.keys() - {".gitattributes"} == tables | {"dataset.json", "README.md"}
 
 
+def test_an_uploads_card_shows_how_to_load_it_from_the_hub(uploaded):
+    assert 'load_dataset("me/tiny", "vqa"' in uploaded.files["README.md"].decode()
+
+
 def test_an_upload_is_private(uploaded):
     assert uploaded.private
 

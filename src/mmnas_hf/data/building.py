@@ -33,11 +33,13 @@ def build(
     boxes: str | None = None,
     limit: int | None = None,
     num_proc: int = 1,
+    place: str | None = None,
 ) -> Built:
     """Read a publication's texts, convert the regions of all images they speak of, and write both as a table folder.
 
     `regions` are files or folders of region features; `form` and `boxes` as of `open_regions`. `limit` keeps so many
-    texts of each split. Running again continues an interrupted conversion and notices changed sources.
+    texts of each split. `place` is the name on the Hub that the card shows, by default it shows the folder's. Running
+    again continues an interrupted conversion and notices changed sources.
     """
     check_folder(folder, publication)
     texts = publication.read(find_files(publication, downloads))
@@ -50,7 +52,7 @@ def build(
     try:
         write_json(folder / SETTINGS_FILE, settings)  # from now on it is a build's
         save_texts(texts, folder, publication.task)
-        write_card(folder, publication, texts, images)
+        write_card(folder, publication, texts, images, place)
     except OSError as error:
         raise InputError(
             f"{folder} cannot be written: {first_line(error)}; images are kept, so make room and run the same again"

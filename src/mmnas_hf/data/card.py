@@ -62,8 +62,10 @@ $citation
 )
 
 
-def write_card(folder: Path, publication: Publication, texts: Mapping[str, Dataset], images: Report) -> None:
-    """Write the folder's README.md."""
+def write_card(
+    folder: Path, publication: Publication, texts: Mapping[str, Dataset], images: Report, place: str | None = None
+) -> None:
+    """Write the folder's README.md; `place` is what it shows to be loaded, by default the folder."""
     counts = {IMAGES: images.images, **{f"{publication.task}, {split}": len(rows) for split, rows in texts.items()}}
     first = next(iter(texts))
     card = BODY.substitute(
@@ -75,7 +77,7 @@ def write_card(folder: Path, publication: Publication, texts: Mapping[str, Datas
         mean=f"{images.regions.mean:.1f}",
         most=images.regions.largest,
         size=f"{images.feature_size:,}",
-        place=folder.resolve().name,
+        place=place or folder.resolve().name,
         task=publication.task,
         split=first,
         columns=", ".join(f"`{name}`" for name in texts[first].column_names),
