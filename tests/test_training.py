@@ -95,7 +95,7 @@ def test_training_lowers_the_loss(task, tmp_path):
     corpus = tiny_corpus(task)
     model, rows = build_model(corpus, config_of(corpus), 0), corpus.rows("train")
     pairs = corpus.task.training_rows(rows).__getitems__(list(range(40)))
-    args = search_arguments(tmp_path, max_steps=80, ramp_epochs=0, learning_rate=3e-3)
+    args = search_arguments(tmp_path, max_steps=200, ramp_epochs=0, learning_rate=1e-3)
     before = loss_of(model, corpus, pairs)
     train(model, corpus, rows, corpus.rows("test"), args)
     assert loss_of(model, corpus, pairs) < 0.9 * before
