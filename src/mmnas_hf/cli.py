@@ -19,7 +19,7 @@ from transformers.utils.logging import disable_progress_bar
 from .configuration_mmnas import MMnasConfig
 from .corpus import ROLES, Corpus
 from .data import DATASETS, facts_name, find_source, keep_groups
-from .errors import InputError, first_line
+from .errors import InputError, RunError, first_line
 from .files import RECORD_FILE, write_json
 from .genotype import DECODER_CANDIDATES, DECODER_NODES, ENCODER_CANDIDATES, ENCODER_NODES, SearchSpace
 from .hub import Place
@@ -32,7 +32,7 @@ from .tasks import TASKS, Task, get_task
 from .training import TrainArguments
 from .word_vectors import initialise_embedding
 
-EXIT_WRONG_INPUT = 2
+EXIT_FAILED_RUN, EXIT_WRONG_INPUT = 1, 2
 
 logger = logging.getLogger(__name__)
 
@@ -295,12 +295,12 @@ def find_checkpoint(folder: Path, resume: str) -> str:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call a script's main function; wrong input becomes one line on stderr and exit code 2."""
+    """Call a script's main function; wrong input becomes one line on stderr and exit code 2, a failed run 1."""
     disable_progress_bar()  # of files that are saved and loaded in a moment; training has its own bar
     try:
         main()
-    except InputError as error:
+    except (InputError, RunError) as error:
         script = Path(sys.argv[0]).name
         message = " ".join(str(error).split())
         sys.stderr.write(f"{script}: error: {message}\n")
-        sys.exit(EXIT_WRONG_INPUT)
+        sys.exit(EXIT_WRONG_INPUT if isinstance(error, InputError) else EXIT_FAILED_RUN)

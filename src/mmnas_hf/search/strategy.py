@@ -1,4 +1,4 @@
-"""What a search strategy is: it chooses paths, learns from an architecture step's loss, and names the best genotype."""
+"""What a search strategy is: it chooses paths, learns from losses or scores, and names the best genotype."""
 
 import math
 from typing import Any, Protocol
@@ -23,11 +23,23 @@ class Strategy(Protocol):
     def weight_path(self, step: int) -> Path:
         """The path whose weights are trained at this step."""
 
-    def architecture_path(self, step: int) -> Path:
-        """The path, with gates that carry gradients, that the architecture step after this step runs."""
+    def architecture_path(self, step: int) -> Path | None:
+        """The path that the architecture step after this step runs; none if the strategy makes no such steps.
+
+        Gates that are tensors carry gradients; a path of plain numbers is only scored.
+        """
 
     def update(self, loss: Tensor) -> None:
         """Learn from the loss of the last architecture path."""
+
+    def drop_least_likely(self) -> None:
+        """Take the least likely candidate of each node out of the search, the last one excepted."""
+
+    def propose(self) -> list[Genotype]:
+        """What is to be scored next with the trained supernet's weights; nothing once the strategy has decided."""
+
+    def receive(self, scores: list[float]) -> None:
+        """Learn from the scores of what was last proposed; higher is better."""
 
     def probabilities(self) -> Probabilities:
         """How likely each candidate of each node is now."""
