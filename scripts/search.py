@@ -32,9 +32,10 @@ from mmnas_hf.comparison import (
     table,
 )
 from mmnas_hf.files import RESULTS_FILE, SUPERNET_FOLDER
-from mmnas_hf.search.run import build_strategy, search
+from mmnas_hf.search.run import search
+from mmnas_hf.search.strategies import build_strategy
 from mmnas_hf.search.trainer import SearchArguments
-from mmnas_hf.training import build_model
+from mmnas_hf.training import build_model, planned_steps
 
 
 def main() -> None:
@@ -45,15 +46,16 @@ def main() -> None:
     data, space, sizes, comparison, output, args = parser.parse()
     corpus = load_corpus(data)
     config = build_config(corpus, sizes, search_space=space.space)
-    strategy = build_strategy(config, args)
     split, scored = corpus.search_split(args.seed), corpus.rows("test", data.eval_images)
+    strategy = build_strategy(config.space, args, planned_steps(args, len(split.weights)))
     watched = corpus.rows("validation", data.eval_images) if corpus.has("validation") else split.architecture
     supernet = build_model(corpus, config, args.seed)
     start_words(supernet, corpus, sizes.word_vectors, args.seed)
     claim_folder(args, output.overwrite)
     folder = start_record(args, data, space, sizes, comparison)
 
-    searched = search(supernet, strategy, corpus, args, split, watched)
+    jobs = comparison.jobs or default_jobs(args)
+    searched = search(supernet, strategy, corpus, args, split, watched, jobs)
     say(args, f"found {searched.genotype} in {searched.seconds:.0f} s, entropy {searched.entropy:.2f} nats a node")
     say(
         args,
@@ -62,7 +64,7 @@ def main() -> None:
 
     named = candidates(searched.genotype, config.space, comparison, args.seed)
     retraining = retraining_arguments(args, comparison, searched.steps)
-    rows = compare(named, Plan(corpus, config, retraining, scored), comparison.jobs or default_jobs(args))
+    rows = compare(named, Plan(corpus, config, retraining, scored), jobs)
     found = {name: value for name, value in searched._asdict().items() if name != "supernet"}
     results = {
         "search": found | {"genotype": str(searched.genotype)},

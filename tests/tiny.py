@@ -15,10 +15,10 @@ from mmnas_hf.data.folder import save_folder
 from mmnas_hf.errors import InputError
 from mmnas_hf.genotype import Genotype, SearchSpace
 from mmnas_hf.operations import OPERATIONS
-from mmnas_hf.search.proxyless import ProxylessStrategy
+from mmnas_hf.search.strategies import build_strategy
 from mmnas_hf.search.trainer import SearchArguments, SearchTrainer
 from mmnas_hf.tasks import TASKS
-from mmnas_hf.training import build_model
+from mmnas_hf.training import build_model, planned_steps
 
 COLOURS = ("red", "green", "blue", "black")
 FEATURE_SIZE = 8
@@ -146,7 +146,7 @@ def search_arguments(folder: Path | str, **changes) -> SearchArguments:
 def search_trainer(corpus: Corpus, args: SearchArguments, space: SearchSpace = SPACE, dropout: float = 0.1):
     """A search over a tiny supernet of the corpus' task, made anew but always with the same weights."""
     config = MMnasConfig(**corpus.settings(), **SIZES, dropout=dropout, search_space=space)
-    strategy = ProxylessStrategy(space, args.gates, args.architecture_learning_rate, args.prior, args.seed)
     split = corpus.search_split(args.seed)
+    strategy = build_strategy(space, args, planned_steps(args, len(split.weights)))
     model, scored = build_model(corpus, config, args.seed), corpus.rows("validation")
     return SearchTrainer(model, args, strategy, corpus, split.weights, split.architecture, scored)

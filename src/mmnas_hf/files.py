@@ -12,6 +12,7 @@ CARD_FILE = "README.md"  # as the Hub names it
 GENOTYPE_FILE, DRAWING_FILE = "genotype.json", "genotype.png"
 RECORD_FILE, RESULTS_FILE = "run.json", "results.json"
 PROBABILITIES_FILE = "probabilities.json"
+SCORES_FILE = "scores.json"  # of networks with the weights that they inherit from a supernet
 SUPERNET_FOLDER = "supernet"  # in that of a search
 
 

@@ -33,7 +33,8 @@ FLAGS = (
     *("max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps"),
     *("learning_rate", "adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay", "max_grad_norm"),
     *("lr_scheduler_type", "ramp_epochs", "decay_epochs", "decay_factor", "hard_negatives", "hard_negatives_from"),
-    *("warm_up", "weight_steps", "gates", "architecture_learning_rate", "prior", "stable_epochs", "retrain_budget"),
+    *("strategy", "warm_up", "weight_steps", "gates", "architecture_learning_rate", "prior", "evaluations"),
+    *("population", "progressive", "stable_epochs", "retrain_budget"),
 )
 HIDDEN = "TOKEN"
 UNSET = (None, False, [], -1)

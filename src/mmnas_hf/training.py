@@ -97,6 +97,19 @@ def staircase(epoch: int, ramp_epochs: int, decay_epochs: list[int], decay_facto
     return ramp * decay_factor ** sum(epoch >= start for start in decay_epochs)
 
 
+def epoch_steps(args: TrainingArguments, texts: int) -> int:
+    """Optimiser steps that one pass over so many texts takes."""
+    batch = args.train_batch_size * args.world_size * args.gradient_accumulation_steps
+    return max(1, math.ceil(texts / batch))
+
+
+def planned_steps(args: TrainingArguments, texts: int) -> int:
+    """Optimiser steps of a whole training on so many texts."""
+    if args.max_steps > 0:
+        return args.max_steps
+    return math.ceil(args.num_train_epochs * epoch_steps(args, texts))
+
+
 class TaskTrainer(Trainer):
     """A Trainer for one task's corpus: with the staircase of its `TrainArguments`, the task's scores, and negatives.
 
@@ -145,8 +158,7 @@ class TaskTrainer(Trainer):
 
     @property
     def steps_per_epoch(self) -> int:
-        batch = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
-        return max(1, math.ceil(len(self.train_dataset) / batch))
+        return epoch_steps(self.args, len(self.train_dataset))
 
     @property
     def evaluation_path(self) -> Path | None:

@@ -4,14 +4,13 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from ..configuration_mmnas import MMnasConfig
 from ..corpus import Corpus, SearchSplit
 from ..drawing import draw_genotype, draw_probabilities
-from ..files import DRAWING_FILE, GENOTYPE_FILE, SUPERNET_FOLDER
+from ..files import DRAWING_FILE, GENOTYPE_FILE, SCORES_FILE, SUPERNET_FOLDER
 from ..genotype import Genotype
 from ..modeling_mmnas import MMnasForTask
 from ..tasks import Rows
-from .proxyless import ProxylessStrategy
+from .scoring import SupernetScorer
 from .strategy import Probabilities, Strategy, mean_entropy
 from .trainer import SearchArguments, SearchTrainer, read_log
 
@@ -28,10 +27,6 @@ class Searched(NamedTuple):
     seconds: float
 
 
-def build_strategy(config: MMnasConfig, args: SearchArguments) -> ProxylessStrategy:
-    return ProxylessStrategy(config.space, args.gates, args.architecture_learning_rate, args.prior, args.seed)
-
-
 def search(
     supernet: MMnasForTask,
     strategy: Strategy,
@@ -39,11 +34,13 @@ def search(
     args: SearchArguments,
     split: SearchSplit,
     scored: Rows,
+    jobs: int = 1,
 ) -> Searched:
-    """Search on the two parts of the training rows, scoring the most probable network on `scored`."""
+    """Search on the two parts of the training rows, scoring networks on `scored`, `jobs` at a time where it can."""
     start, prior = time.perf_counter(), strategy.probabilities()
     trainer = SearchTrainer(supernet, args, strategy, corpus, split.weights, split.architecture, scored)
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+    choose(strategy, SupernetScorer(supernet, corpus, scored, args, jobs, Path(args.output_dir, SCORES_FILE)))
     if trainer.is_world_process_zero():
         save(trainer)
     final = strategy.probabilities()
@@ -56,6 +53,13 @@ def search(
         trainer.state.global_step,
         time.perf_counter() - start,
     )
+
+
+def choose(strategy: Strategy, scorer: SupernetScorer) -> None:
+    """Let a strategy that asks for scores of whole networks decide by them."""
+    with scorer:
+        while genotypes := strategy.propose():
+            strategy.receive(scorer(genotypes))
 
 
 def save(trainer: SearchTrainer) -> None:

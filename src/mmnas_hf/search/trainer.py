@@ -35,8 +35,25 @@ class SearchArguments(TrainArguments):
         metadata={"help": "Share of the steps that only train weights, before the first architecture step."},
     )
     weight_steps: int = field(default=5, metadata={"help": "Weight steps for each architecture step."})
+    strategy: str = field(
+        default="proxyless",
+        metadata={
+            "help": "How the architecture is found: proxyless (binary gates), darts (a mixture of all candidates), "
+            "gumbel (straight-through Gumbel-softmax), enas (policy gradient), uniform (uniform paths, then "
+            "evolution), random (uniform paths, then random search)."
+        },
+    )
     gates: str = field(
-        default="full", metadata={"help": "Candidates that run in an architecture step: full (all) or two (a node)."}
+        default="full",
+        metadata={"help": "Proxyless: candidates that run in an architecture step, full (all) or two (a node)."},
+    )
+    evaluations: int = field(
+        default=100, metadata={"help": "Uniform, random: networks scored with the supernet's weights after training."}
+    )
+    population: int = field(default=20, metadata={"help": "Uniform: networks that evolution breeds from."})
+    progressive: list[int] = field(
+        default_factory=list,
+        metadata={"help": "Epochs, from 1, at whose end each node's least likely candidate leaves the search."},
     )
     architecture_learning_rate: float = field(default=0.1, metadata={"help": "Adam's rate for the architecture."})
     prior: str = field(
@@ -80,6 +97,7 @@ class SearchTrainer(TaskTrainer):
         for replaced in (ProgressCallback, PrinterCallback):
             self.remove_callback(replaced)
         self.add_callback(ArchitectureSteps(self))
+        self.add_callback(DropCandidates(self))
         self.stability = StopWhenStable(strategy, self.args.stable_epochs)
         self.add_callback(self.stability)
         if not self.args.disable_tqdm:
@@ -115,11 +133,13 @@ class SearchTrainer(TaskTrainer):
         self.architecture_batches.rewind()
 
     def architecture_step(self) -> None:
+        path = self.strategy.architecture_path(self.state.global_step)
+        if path is None:
+            return
         model = self.model_wrapped
         model.train()
         inputs = self._prepare_inputs(self.architecture_batches.next())
-        path = self.strategy.architecture_path(self.state.global_step)
-        with self.compute_loss_context_manager():
+        with self.compute_loss_context_manager(), torch.set_grad_enabled(has_gradient(path)):
             loss = model(**inputs, path=path).loss
         self.strategy.update(loss)
         self.architecture_loss = loss.detach()
@@ -220,6 +240,18 @@ class ArchitectureSteps(TrainerCallback):
             self.trainer.architecture_step()
 
 
+class DropCandidates(TrainerCallback):
+    """Narrows the search at the end of chosen epochs, before the checkpoint of that step is written."""
+
+    def __init__(self, trainer: SearchTrainer):
+        self.trainer = trainer
+
+    def on_step_end(self, args: SearchArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        epoch, rest = divmod(state.global_step, self.trainer.steps_per_epoch)
+        if not rest and epoch in args.progressive:
+            self.trainer.strategy.drop_least_likely()
+
+
 class StopWhenStable(TrainerCallback):
     """Ends the search when the genotype has been the same at the end of so many epochs."""
 
@@ -255,6 +287,11 @@ class SearchProgress(ProgressCallback):
             return
         shown = [f"{name} {logs[name]:.3g}" for name in ("loss", "architecture_loss", "entropy") if name in logs]
         self.training_bar.set_postfix_str(", ".join([*shown, str(self.strategy.genotype())]))
+
+
+def has_gradient(path: Path) -> bool:
+    """Whether any gate of a path learns from the loss."""
+    return any(isinstance(weight, Tensor) and weight.requires_grad for gate in path for weight in gate.values())
 
 
 def read_log(log: FilePath) -> list[dict[str, Any]]:

@@ -1,0 +1,42 @@
+"""Straight-through Gumbel-softmax with a falling temperature (Dong and Yang, CVPR 2019; Xie et al., ICLR 2019)."""
+
+import torch
+from torch import Tensor
+
+from ..genotype import SearchSpace
+from ..modeling_mmnas import Path
+from .parameterised import ARCHITECTURE_STREAM, WEIGHT_STREAM, ParameterisedStrategy, path_generator, straight_through
+
+FIRST_TEMPERATURE, LAST_TEMPERATURE = 10.0, 0.1  # Dong and Yang, falling linearly over the search
+
+
+class GumbelStrategy(ParameterisedStrategy):
+    """Runs the operation whose alpha plus Gumbel noise is largest, with the gradient of the tempered softmax.
+
+    `steps` are those of the whole search, over which the temperature falls.
+    """
+
+    def __init__(self, space: SearchSpace, steps: int, learning_rate: float = 0.1, prior: str = "none", seed: int = 0):
+        super().__init__(space, learning_rate, prior, seed)
+        self.steps = steps
+
+    def temperature(self, step: int) -> float:
+        share = min(1.0, step / self.steps)
+        return FIRST_TEMPERATURE + share * (LAST_TEMPERATURE - FIRST_TEMPERATURE)
+
+    def weight_path(self, step: int) -> Path:
+        return self.sampled_path(step, WEIGHT_STREAM)  # which is what the largest of alpha plus noise is drawn from
+
+    def architecture_path(self, step: int) -> Path:
+        generator, rivals = path_generator(self.seed, step, ARCHITECTURE_STREAM), self.rivals_left
+        noisy = [alpha[left] + gumbel(len(left), generator) for alpha, left in zip(self.alphas, rivals, strict=True)]
+        soft = [(values / self.temperature(step)).softmax(0) for values in noisy]
+        return self.weighted_path(rivals, [straight_through(p, int(p.argmax())) for p in soft])
+
+    def update(self, loss: Tensor) -> None:
+        self.descend(loss)
+
+
+def gumbel(count: int, generator: torch.Generator) -> Tensor:
+    """Standard Gumbel noise."""
+    return -torch.empty(count).exponential_(generator=generator).log()

@@ -1,0 +1,99 @@
+"""Scores of whole networks with the weights that they inherit from a trained supernet."""
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import torch
+from tqdm.auto import tqdm
+
+from ..corpus import Corpus
+from ..files import read_json, write_json
+from ..genotype import Genotype
+from ..modeling_mmnas import MMnasForTask
+from ..tasks import Rows
+from ..training import TrainArguments, evaluate, quiet
+
+FEW = 4  # genotypes that are scored sooner than worker processes start
+
+
+class Judge(NamedTuple):
+    """All that scoring a genotype takes."""
+
+    supernet: MMnasForTask
+    corpus: Corpus
+    rows: Rows
+    args: TrainArguments
+
+    def score(self, genotype: Genotype) -> float:
+        """The task's metric of one network of the supernet."""
+        return evaluate(self.supernet.derive(genotype), self.corpus, self.rows, self.args)[self.corpus.task.metric]
+
+
+class Workers(ProcessPoolExecutor):
+    """Processes of one thread each that keep a judge."""
+
+    def __init__(self, count: int, judge: Judge):
+        # Forking a process that already runs threads of torch can hang; a fresh one cannot.
+        fresh = multiprocessing.get_context("spawn")
+        super().__init__(count, mp_context=fresh, initializer=keep_judge, initargs=(judge,))
+
+
+def keep_judge(judge: Judge) -> None:
+    torch.set_num_threads(1)
+    keep_judge.kept = judge
+
+
+def score_in_worker(genotype: Genotype) -> float:
+    return keep_judge.kept.score(genotype)
+
+
+class SupernetScorer:
+    """Scores genotypes on some rows, each only once; leave its context to stop its worker processes.
+
+    Several processes of one run share every evaluation; a process alone hands genotypes out to `jobs` workers. With a
+    `file`, scores are written after every call and found again by the next run.
+    """
+
+    def __init__(
+        self,
+        supernet: MMnasForTask,
+        corpus: Corpus,
+        rows: Rows,
+        args: TrainArguments,
+        jobs: int = 1,
+        file: Path | None = None,
+    ):
+        self.judge = Judge(supernet, corpus, rows, quiet(args))
+        self.jobs = jobs if args.world_size == 1 else 1
+        self.file, self.writes = file, args.process_index == 0
+        self.known: dict[str, float] = read_json(file) if file is not None and file.is_file() else {}
+        self.workers: Workers | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.workers is not None:
+            self.workers.shutdown(cancel_futures=True)
+
+    def __call__(self, genotypes: Sequence[Genotype]) -> list[float]:
+        """The task's metric of every genotype, higher is better."""
+        new = [genotype for genotype in dict.fromkeys(genotypes) if str(genotype) not in self.known]
+        hidden = not self.writes or len(new) <= 1
+        for genotype, score in tqdm(
+            zip(new, self.scores(new), strict=True), "Scoring networks", len(new), leave=False, disable=hidden
+        ):
+            self.known[str(genotype)] = score
+        if new and self.file is not None and self.writes:
+            write_json(self.file, self.known)
+        return [self.known[str(genotype)] for genotype in genotypes]
+
+    def scores(self, genotypes: Sequence[Genotype]) -> Iterator[float]:
+        if self.workers is None and self.jobs > 1 and len(genotypes) > FEW:
+            self.workers = Workers(self.jobs, self.judge)
+        if self.workers is None:
+            return map(self.judge.score, genotypes)
+        return self.workers.map(score_in_worker, genotypes)
