@@ -10,7 +10,9 @@ from ..modeling_mmnas import Path
 from .parameterised import ARCHITECTURE_STREAM, WEIGHT_STREAM, ParameterisedStrategy, mean_over_processes
 
 BASELINE_DECAY = 0.95  # of the moving mean and deviation of the losses
-ENTROPY_WEIGHT = 0.01  # against an advantage in standard deviations
+ENTROPY_WEIGHT = (
+    0.1  # against an advantage in standard deviations; with less, nodes decide before they have been compared
+)
 
 
 class EnasStrategy(ParameterisedStrategy):
