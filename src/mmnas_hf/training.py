@@ -21,6 +21,7 @@ from transformers.trainer_utils import EvalLoopOutput, HubStrategy, IntervalStra
 from .configuration_mmnas import MMnasConfig
 from .corpus import Corpus
 from .errors import InputError
+from .launches import ending_together, refuse_sharding
 from .matching import GIB, PairScorer
 from .modeling_mmnas import MMnasForTask, Path
 from .tasks import Rows
@@ -84,6 +85,7 @@ class TrainArguments(TrainingArguments):
     )
 
     def __post_init__(self) -> None:
+        refuse_sharding(self)
         super().__post_init__()
         if self.hub_model_id is not None:
             validate_repo_id(self.hub_model_id)
@@ -291,8 +293,10 @@ def train(
     trainer = TaskTrainer(model, args, corpus, rows, scored, callbacks)
     if args.logging_strategy == IntervalStrategy.NO:
         trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
-    return Trained(model, evaluate(model, corpus, scored, args), time.perf_counter() - start)
+    with ending_together(args.output_dir):
+        trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+        metrics = evaluate(model, corpus, scored, args)
+    return Trained(model, metrics, time.perf_counter() - start)
 
 
 def quiet(args: TrainArguments, **changes: Any) -> TrainArguments:

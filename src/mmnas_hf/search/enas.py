@@ -7,7 +7,8 @@ from torch import Tensor
 
 from ..genotype import SearchSpace
 from ..modeling_mmnas import Path
-from .parameterised import ARCHITECTURE_STREAM, WEIGHT_STREAM, ParameterisedStrategy, mean_over_processes
+from .parameterised import ARCHITECTURE_STREAM, WEIGHT_STREAM, ParameterisedStrategy
+from .processes import mean_over_processes
 
 BASELINE_DECAY = 0.95  # of the moving mean and deviation of the losses
 ENTROPY_WEIGHT = (

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..genotype import Genotype, SearchSpace
 from ..modeling_mmnas import Path
 from .priors import initial_alphas
+from .processes import mean_over_processes
 from .strategy import Probabilities
 
 ARCHITECTURE_BETAS = (0.0, 0.999)  # of Adam, SPEC of MMnas
@@ -114,12 +115,3 @@ def draw(alpha: Tensor, count: int, generator: torch.Generator) -> Tensor:
 def straight_through(p: Tensor, active: int) -> Tensor:
     """Gates that are one for the active candidate and zero for its rivals, with the gradient of `p`."""
     return torch.zeros_like(p).index_fill(0, torch.tensor(active), 1.0) + (p - p.detach())
-
-
-def mean_over_processes(values: Tensor, device: torch.device) -> Tensor:
-    """The mean of what every process has, on the CPU; `device` is where processes exchange tensors."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return values.cpu()
-    shared = values.to(device)
-    torch.distributed.all_reduce(shared)
-    return shared.cpu() / torch.distributed.get_world_size()

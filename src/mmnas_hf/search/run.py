@@ -8,6 +8,7 @@ from ..corpus import Corpus, SearchSplit
 from ..drawing import draw_genotype, draw_probabilities
 from ..files import DRAWING_FILE, GENOTYPE_FILE, SCORES_FILE, SUPERNET_FOLDER
 from ..genotype import Genotype
+from ..launches import ending_together
 from ..modeling_mmnas import MMnasForTask
 from ..tasks import Rows
 from .scoring import SupernetScorer
@@ -39,10 +40,11 @@ def search(
     """Search on the two parts of the training rows, scoring networks on `scored`, `jobs` at a time where it can."""
     start, prior = time.perf_counter(), strategy.probabilities()
     trainer = SearchTrainer(supernet, args, strategy, corpus, split.weights, split.architecture, scored)
-    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
-    choose(strategy, SupernetScorer(supernet, corpus, scored, args, jobs, Path(args.output_dir, SCORES_FILE)))
-    if trainer.is_world_process_zero():
-        save(trainer)
+    with ending_together(args.output_dir):
+        trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+        choose(strategy, SupernetScorer(supernet, corpus, scored, args, jobs, Path(args.output_dir, SCORES_FILE)))
+        if trainer.is_world_process_zero():
+            save(trainer)
     final = strategy.probabilities()
     return Searched(
         supernet,

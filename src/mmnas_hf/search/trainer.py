@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Any, ClassVar
 
@@ -15,10 +16,12 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from ..corpus import Corpus
 from ..errors import InputError
+from ..launches import refuse_threads
 from ..modeling_mmnas import MMnasForTask, Path
 from ..tasks import Rows
 from ..tasks.negatives import ContrastedRows
 from ..training import TaskTrainer, TrainArguments
+from .processes import average_gradients, check_agreement
 from .strategy import Strategy, mean_entropy
 
 LOG_FILE = "search_log.jsonl"
@@ -65,6 +68,7 @@ class SearchArguments(TrainArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        refuse_threads(self)
         if not 0 <= self.warm_up <= 1:
             raise InputError(f"warm_up {self.warm_up} is no share of the steps; give one from 0 to 1")
         if self.weight_steps < 1:
@@ -103,6 +107,26 @@ class SearchTrainer(TaskTrainer):
         if not self.args.disable_tqdm:
             self.add_callback(SearchProgress(strategy))
 
+    def create_accelerator_and_postprocess(self) -> None:
+        """Trainer's, but the network is not wrapped: `DistributedDataParallel` sends zeros for what no path runs."""
+        super().create_accelerator_and_postprocess()
+        self.accelerator.prepare_model = partial(self.accelerator.prepare_model, evaluation_mode=True)
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        prepared = super()._prepare_for_training(*args, **kwargs)
+        self.check_agreement()
+        return prepared
+
+    def check_agreement(self) -> None:
+        """Raise `RunError` in all processes if they no longer search as one."""
+        step, strategy = self.state.global_step, self.strategy
+        states = {
+            "alphas": strategy.state_dict(),
+            "path": (strategy.weight_path(step), self.evaluation_path),
+            "weights": self.model.state_dict(),
+        }
+        check_agreement(self.accelerator, step, states)
+
     def make_architecture_loader(self) -> DataLoader:
         return self._get_dataloader(
             self.architecture_dataset,
@@ -118,6 +142,16 @@ class SearchTrainer(TaskTrainer):
         """The loss of this step's sampled path or, in evaluation, of the most probable network."""
         path = self.strategy.weight_path(self.state.global_step) if model.training else self.evaluation_path
         return super().compute_loss(model, {**inputs, "path": path}, return_outputs=return_outputs, **kwargs)
+
+    def training_step(self, model: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
+        """Trainer's, and after the last batch of an optimiser step the gradients of the path's parameters averaged."""
+        loss = super().training_step(model, *args, **kwargs)
+        if self.accelerator.sync_gradients:
+            learnt = [name for name, parameter in model.named_parameters() if parameter.grad is not None]
+            # Processes that averaged different parameters would wait for each other, or mix them up.
+            check_agreement(self.accelerator, self.state.global_step, {"path": learnt})
+            average_gradients(model.parameters())
+        return loss
 
     @property
     def evaluation_path(self) -> Path:
@@ -153,6 +187,7 @@ class SearchTrainer(TaskTrainer):
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Score the most probable network and add a line to the search log."""
+        self.check_agreement()
         metrics = super().evaluate(*args, **kwargs)
         if self.is_world_process_zero():
             with self.log_file.open("a") as lines:

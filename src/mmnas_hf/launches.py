@@ -1,0 +1,99 @@
+"""Runs in several processes: launches that cannot work are refused, and nobody waits for a process that is gone."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+from accelerate.utils import parse_flag_from_env
+from torch import distributed
+from transformers import TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from .errors import InputError, RunError, first_line
+
+# Where accelerate's launcher leaves what it was configured for, and the arguments that ask for the same.
+SHARDED = {
+    "FSDP": ("ACCELERATE_USE_FSDP", "fsdp"),
+    "DeepSpeed": ("ACCELERATE_USE_DEEPSPEED", "deepspeed"),
+    "Megatron-LM": ("ACCELERATE_USE_MEGATRON_LM", None),
+    "tensor or context parallelism": ("ACCELERATE_USE_PARALLELISM_CONFIG", "parallelism_config"),
+}
+PAIR = 2  # processes, of which each knows the other
+WORKING_LAUNCH = "accelerate launch --config_file scripts/accelerate/one_machine.yaml"
+
+
+def refuse_sharding(args: TrainingArguments) -> None:
+    """Raise `InputError` for launches that cut a network into pieces."""
+    for name, (variable, flag) in SHARDED.items():
+        if parse_flag_from_env(variable) or (flag and getattr(args, flag, None)):
+            raise InputError(
+                f"{name} cuts a network into pieces that all take part in every step, and a sampled path leaves most "
+                f"of them out; give every process the whole network: {WORKING_LAUNCH}"
+            )
+
+
+def refuse_threads(args: TrainingArguments) -> None:
+    """Raise `InputError` for a search that would run on several GPUs from one process."""
+    if args.n_gpu > 1:
+        raise InputError(
+            f"one process cannot search on {args.n_gpu} GPUs; start one for each, {WORKING_LAUNCH}, "
+            "or choose one with CUDA_VISIBLE_DEVICES=0"
+        )
+
+
+@contextmanager
+def ending_together(folder: str | Path) -> Iterator[None]:
+    """Raise `RunError` when another process of the run is gone, or when this one is told to end by SIGTERM.
+
+    Launchers send SIGTERM to what is left of a run. `folder` is the run's, where its checkpoints are.
+    """
+    with on_sigterm(partial(told_to_end, Path(folder))):
+        try:
+            yield
+        except RuntimeError as error:
+            if not is_lost_connection(error):
+                raise
+            raise RunError(f"{lost_peer()} ({first_line(error)}); {way_on(Path(folder))}") from None
+
+
+@contextmanager
+def on_sigterm(handle: Callable[[int, Any], NoReturn]) -> Iterator[None]:
+    """Call `handle` when SIGTERM comes, wherever the process is then."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may handle signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def is_lost_connection(error: RuntimeError) -> bool:
+    """Whether this is what communication with other processes ends with; gloo has no class for it."""
+    return isinstance(error, distributed.DistError) or "gloo" in str(error)
+
+
+def told_to_end(folder: Path, *_: Any) -> NoReturn:
+    raise RunError(f"told to end by SIGTERM, as launchers do when another process has ended; {way_on(folder)}")
+
+
+def lost_peer() -> str:
+    """Which process lost which, as far as it is known."""
+    if not distributed.is_initialized():
+        return "the connection to other processes of this run was lost"
+    rank, processes = distributed.get_rank(), distributed.get_world_size()
+    other = f"rank {1 - rank}" if processes == PAIR else "another of the ranks"
+    return f"rank {rank} of {processes} lost its connection to {other}, which has ended"
+
+
+def way_on(folder: Path) -> str:
+    """How a run continues whose folder this is."""
+    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    if last is None:
+        return f"{folder} has no checkpoint yet, so start again with --overwrite"
+    return f"--resume_from_checkpoint last continues from {last}"
