@@ -32,6 +32,7 @@ from mmnas_hf.comparison import (
     table,
 )
 from mmnas_hf.files import RESULTS_FILE, SUPERNET_FOLDER
+from mmnas_hf.search.doubts import no_better_than_random
 from mmnas_hf.search.run import search
 from mmnas_hf.search.strategies import build_strategy
 from mmnas_hf.search.trainer import SearchArguments
@@ -65,17 +66,22 @@ def main() -> None:
     named = candidates(searched.genotype, config.space, comparison, args.seed)
     retraining = retraining_arguments(args, comparison, searched.steps)
     rows = compare(named, Plan(corpus, config, retraining, scored), jobs)
-    found = {name: value for name, value in searched._asdict().items() if name != "supernet"}
+    found = {name: value for name, value in searched._asdict().items() if name not in ("supernet", "warnings")}
+    compared = no_better_than_random(rows, corpus.task.metric)
+    warnings = [*searched.warnings, *([compared] if compared else [])]
     results = {
         "search": found | {"genotype": str(searched.genotype)},
         "metric": corpus.task.metric,
         "retraining_steps": retraining.max_steps,
         "networks": rows,
+        "warnings": warnings,
     }
     save_results(args, folder / RESULTS_FILE, results)
     if args.process_index == 0:
         write_card(folder / SUPERNET_FOLDER)
     say(args, table(rows))
+    for warning in warnings:
+        say(args, f"warning: {warning}")
     say(args, f"search {searched.seconds:.0f} s, retraining {sum(row['seconds'] for row in rows):.0f} s; see {folder}")
     share(args)
 

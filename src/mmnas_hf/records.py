@@ -42,6 +42,7 @@ SEARCHED = (
     "After {steps:,} steps the choice of a node has an entropy of {entropy:.2f} nats on average; it moved {moved:.2f} "
     "from the prior (total variation, 0 to 1), to another operation at {changed_nodes} nodes."
 )
+DOUBTED = "A reason to distrust this search: {}."
 #: Flags that mean nothing as long as another is unset.
 NEED = {"decay_factor": "decay_epochs", "hard_negatives_from": "hard_negatives"}
 
@@ -158,7 +159,7 @@ def searched(config: Contents, results: Contents, home: Path) -> dict[str, Any]:
         "genotype": str(Genotype.load(path)) if path.is_file() else "",
         "space": config["search_space"],
         "compared": [without_metrics(row) for row in results.get("networks", [])],
-        "notes": [SEARCHED.format(**found)] if found else [],
+        "notes": [SEARCHED.format(**found), *map(DOUBTED.format, results.get("warnings", ()))] if found else [],
         "seconds": found.get("seconds"),
     }
 

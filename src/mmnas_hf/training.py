@@ -198,7 +198,7 @@ class TaskTrainer(Trainer):
 
     def predictions(self, rows: Rows) -> Any:
         """What the task keeps of the outputs for some rows."""
-        row_by_row = partial(super().evaluation_loop, self.get_eval_dataloader(rows), "Prediction", False)
+        row_by_row = partial(super().evaluation_loop, self.get_test_dataloader(rows), "Prediction", False)
         return self.task.predict(row_by_row, self, rows).predictions
 
     def evaluation_loop(

@@ -11,8 +11,9 @@ from ..genotype import Genotype
 from ..launches import ending_together
 from ..modeling_mmnas import MMnasForTask
 from ..tasks import Rows
+from .doubts import never_left_prior
 from .scoring import SupernetScorer
-from .strategy import Probabilities, Strategy, mean_entropy
+from .strategy import Strategy, changed_nodes, mean_entropy, total_variation
 from .trainer import SearchArguments, SearchTrainer, read_log
 
 
@@ -26,6 +27,7 @@ class Searched(NamedTuple):
     changed_nodes: int  # nodes whose most probable operation is not the prior's
     steps: int
     seconds: float
+    warnings: list[str]  # reasons to distrust the result
 
 
 def search(
@@ -54,6 +56,7 @@ def search(
         changed_nodes(prior, final),
         trainer.state.global_step,
         time.perf_counter() - start,
+        [doubt for doubt in (never_left_prior(prior, final), *trainer.signs.doubts()) if doubt],
     )
 
 
@@ -71,14 +74,3 @@ def save(trainer: SearchTrainer) -> None:
     genotype.save(folder / GENOTYPE_FILE)
     draw_genotype(genotype.encoder, genotype.decoder, folder / DRAWING_FILE, title=str(genotype))
     draw_probabilities([*read_log(trainer.log_file), trainer.log_entry({})], folder / "probabilities.png")
-
-
-def total_variation(first: Probabilities, second: Probabilities) -> float:
-    """Half the summed difference of two choices, averaged over nodes."""
-    distances = [sum(abs(p[name] - q[name]) for name in p) / 2 for p, q in zip(first, second, strict=True)]
-    return sum(distances) / len(distances)
-
-
-def changed_nodes(first: Probabilities, second: Probabilities) -> int:
-    """Nodes whose most probable operation differs."""
-    return sum(max(p, key=p.get) != max(q, key=q.get) for p, q in zip(first, second, strict=True))

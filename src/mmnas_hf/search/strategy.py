@@ -58,3 +58,14 @@ def mean_entropy(probabilities: Probabilities) -> float:
     """Entropy in nats of the nodes' choices, averaged; zero once every node has decided."""
     entropies = [-sum(p * math.log(p) for p in node.values() if p > 0) for node in probabilities]
     return sum(entropies) / len(entropies)
+
+
+def total_variation(first: Probabilities, second: Probabilities) -> float:
+    """Half the summed difference of two choices, averaged over nodes."""
+    distances = [sum(abs(p[name] - q[name]) for name in p) / 2 for p, q in zip(first, second, strict=True)]
+    return sum(distances) / len(distances)
+
+
+def changed_nodes(first: Probabilities, second: Probabilities) -> int:
+    """Nodes whose most probable operation differs."""
+    return sum(max(p, key=p.get) != max(q, key=q.get) for p, q in zip(first, second, strict=True))

@@ -16,12 +16,14 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from ..corpus import Corpus
 from ..errors import InputError
+from ..genotype import Genotype
 from ..launches import refuse_threads
 from ..modeling_mmnas import MMnasForTask, Path
 from ..tasks import Rows
 from ..tasks.negatives import ContrastedRows
 from ..training import TaskTrainer, TrainArguments
 from .processes import average_gradients, check_agreement
+from .signs import Signs
 from .strategy import Strategy, mean_entropy
 
 LOG_FILE = "search_log.jsonl"
@@ -97,6 +99,7 @@ class SearchTrainer(TaskTrainer):
         self.architecture_batches = BatchStream(self.make_architecture_loader)
         self.architecture_dataset = corpus.task.training_rows(architecture_rows)
         self.architecture_loss: Tensor | None = None
+        self.scored_alone: Genotype | None = None
         super().__init__(model, args, corpus, rows, scored)
         for replaced in (ProgressCallback, PrinterCallback):
             self.remove_callback(replaced)
@@ -104,6 +107,8 @@ class SearchTrainer(TaskTrainer):
         self.add_callback(DropCandidates(self))
         self.stability = StopWhenStable(strategy, self.args.stable_epochs)
         self.add_callback(self.stability)
+        self.signs = Signs(self)
+        self.add_callback(self.signs)
         if not self.args.disable_tqdm:
             self.add_callback(SearchProgress(strategy))
 
@@ -155,7 +160,21 @@ class SearchTrainer(TaskTrainer):
 
     @property
     def evaluation_path(self) -> Path:
-        return self.strategy.genotype().as_path()
+        return (self.scored_alone or self.strategy.genotype()).as_path()
+
+    def score(self, genotype: Genotype, corpus: Corpus) -> float:
+        """The metric of one network of the supernet on the scored rows, as a corpus shows them."""
+        own = self.corpus, self.data_collator
+        self.scored_alone = genotype
+        self.corpus, self.data_collator = corpus, corpus.collator(self.model.config)
+        try:
+            predictions = self.predictions(self.eval_dataset)
+            self.control = self.callback_handler.on_predict(self.args, self.state, self.control, {})  # closes its bar
+        finally:
+            self.scored_alone = None
+            self.corpus, self.data_collator = own
+        scores = self.task.evaluate(predictions, self.eval_dataset, corpus.store, self.model.config)
+        return scores[self.task.metric]
 
     @property
     def contrasted(self) -> list[ContrastedRows]:
@@ -170,6 +189,7 @@ class SearchTrainer(TaskTrainer):
         path = self.strategy.architecture_path(self.state.global_step)
         if path is None:
             return
+        self.signs.before_architecture_step()
         model = self.model_wrapped
         model.train()
         inputs = self._prepare_inputs(self.architecture_batches.next())
@@ -177,6 +197,7 @@ class SearchTrainer(TaskTrainer):
             loss = model(**inputs, path=path).loss
         self.strategy.update(loss)
         self.architecture_loss = loss.detach()
+        self.signs.after_architecture_step()
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         if "loss" in logs:
@@ -211,8 +232,8 @@ class SearchTrainer(TaskTrainer):
 
     @property
     def parts(self) -> dict[str, Any]:
-        own = {"strategy": self.strategy, "batches": self.architecture_batches, "stability": self.stability}
-        return {**super().parts, **own}
+        own = {"strategy": self.strategy, "batches": self.architecture_batches}
+        return {**super().parts, **own, "stability": self.stability, "signs": self.signs}
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
