@@ -52,7 +52,7 @@ def main() -> None:
     watched = corpus.rows("validation", data.eval_images) if corpus.has("validation") else split.architecture
     supernet = build_model(corpus, config, args.seed)
     start_words(supernet, corpus, sizes.word_vectors, args.seed)
-    claim_folder(args, output.overwrite)
+    claim_folder(args, output.overwrite, output.resume)
     folder = start_record(args, data, space, sizes, comparison)
 
     jobs = comparison.jobs or default_jobs(args)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from mmnas_hf.cards import write_card
+from mmnas_hf.checkpoints import writing
 from mmnas_hf.cli import (
     DataArguments,
     ModelArguments,
@@ -57,13 +58,14 @@ def main() -> None:
         model = build_model(corpus, build_config(corpus, sizes, genotype=genotype), args.seed)
         start_words(model, corpus, sizes.word_vectors, args.seed)
     rows, scored = corpus.rows("train"), corpus.rows("test", data.eval_images)
-    claim_folder(args, output.overwrite)
+    claim_folder(args, output.overwrite, output.resume)
     folder = start_record(args, data, architecture, sizes)
 
     trained = train(model, corpus, rows, scored, args)
     if args.process_index == 0:
-        model.save_pretrained(folder)
-        corpus.processor.save_pretrained(folder)
+        with writing(folder, folder):
+            model.save_pretrained(folder)
+            corpus.processor.save_pretrained(folder)
     results = {
         "genotype": str(genotype),
         "texts": len(rows),

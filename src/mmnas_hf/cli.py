@@ -1,26 +1,29 @@
 """What the scripts share: flags, defaults that suit the data set, output folders, and one-line errors."""
 
 import argparse
+import errno
 import logging
 import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, ClassVar, NoReturn
 
 import torch
+from accelerate.utils import broadcast_object_list
 from huggingface_hub.errors import StrictDataclassError
 from transformers import HfArgumentParser, PreTrainedTokenizerFast, TrainingArguments
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils.logging import disable_progress_bar
 
+from .checkpoints import check as check_checkpoint
+from .checkpoints import list_checkpoints, newest_good
 from .configuration_mmnas import MMnasConfig
 from .corpus import ROLES, Corpus
 from .data import DATASETS, facts_name, find_source, keep_groups
 from .errors import InputError, RunError, first_line
-from .files import RECORD_FILE, write_json
+from .files import DRAFT_SUFFIX, RECORD_FILE, RESULTS_FILE, write_json
 from .genotype import DECODER_CANDIDATES, DECODER_NODES, ENCODER_CANDIDATES, ENCODER_NODES, SearchSpace
 from .hub import Place
 from .modeling_mmnas import MMnasForTask
@@ -33,6 +36,7 @@ from .training import TrainArguments
 from .word_vectors import initialise_embedding
 
 EXIT_FAILED_RUN, EXIT_WRONG_INPUT = 1, 2
+REFUSED_WRITES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
 
 logger = logging.getLogger(__name__)
 
@@ -128,6 +132,14 @@ class OutputArguments:
     _argument_group_name: ClassVar[str] = "output"
 
     overwrite: bool = field(default=False, metadata={"help": "Replace the run that output_dir already holds."})
+    resume: bool = field(
+        default=False,
+        metadata={"help": "Go on from the newest whole checkpoint in output_dir, or start if there is none yet."},
+    )
+
+    def __post_init__(self) -> None:
+        if self.overwrite and self.resume:
+            raise InputError("--resume goes on with the run that --overwrite deletes; give one of them")
 
 
 class Parser(HfArgumentParser):
@@ -230,31 +242,65 @@ def start_record(args: TrainArguments, data: DataArguments, *others: Any) -> Pat
     return folder
 
 
-def claim_folder(args: TrainArguments, overwrite: bool) -> None:
-    """Make sure that `args.output_dir` may be written, and find the checkpoint that `args` ask to resume from.
+def claim_folder(args: TrainArguments, overwrite: bool, resume: bool = False) -> None:
+    """Make sure that `args.output_dir` may be written, and find the checkpoint that is asked to be resumed from.
 
     A folder with files in it is refused unless resuming or overwriting is asked; overwriting deletes the run it holds.
+    All processes take the first one's choice of a checkpoint.
     """
     folder = Path(args.output_dir)
-    if args.resume_from_checkpoint:
-        args.resume_from_checkpoint = find_checkpoint(folder, args.resume_from_checkpoint)
-    elif args.process_index == 0 and folder.exists():
-        make_room(folder, overwrite)
+    chosen = [choose_checkpoint(folder, args.resume_from_checkpoint, resume) if args.process_index == 0 else None]
+    (args.resume_from_checkpoint,) = broadcast_object_list(chosen)
+    if args.process_index == 0:
+        if resume and args.resume_from_checkpoint is None:
+            say(args, f"no checkpoint in {folder} yet: starting from the beginning")
+        if args.resume_from_checkpoint is None and folder.exists():
+            make_room(folder, overwrite or (resume and not (folder / RESULTS_FILE).exists()))
+        try_folder(folder)
+
+
+def choose_checkpoint(folder: Path, asked: str | None, resume: bool) -> str | None:
+    """The checkpoint to go on from, which must be there if it is asked for; `resume` takes the newest whole one."""
+    if asked is not None and asked.lower() not in ("last", "true"):
+        return str(check_checkpoint(Path(asked)))
+    if asked is None and not resume:
+        return None
+    newest = newest_good(folder)
+    if newest is None and (asked is not None or list_checkpoints(folder)):
+        raise InputError(f"no checkpoint to resume from: none in {folder} is whole; give a path, or --overwrite")
+    return None if newest is None else str(newest)
 
 
 def make_room(folder: Path, overwrite: bool) -> None:
     if not folder.is_dir():
         raise InputError(f"output_dir {folder} is a file; give a folder")
-    if not any(folder.iterdir()):
+    if all(path.suffix == DRAFT_SUFFIX for path in folder.iterdir()):
         return
     if not overwrite:
-        raise InputError(
-            f"output_dir {folder} already holds a run; "
-            "give another folder, --resume_from_checkpoint last, or --overwrite"
-        )
+        raise InputError(f"output_dir {folder} already holds a run; give another folder, --resume, or --overwrite")
     if not (folder / RECORD_FILE).is_file():
         raise InputError(f"output_dir {folder} holds files that are no run's; give another folder")
+    delete_run(folder)
+
+
+def delete_run(folder: Path) -> None:
+    """Delete a run, last of all what says that it is one: a deletion that was cut short can be taken up."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != RECORD_FILE:
+            path.unlink()
     shutil.rmtree(folder)
+
+
+def try_folder(folder: Path) -> None:
+    """Make a run's folder and see that files can be made in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"output_dir {folder} cannot be written: {error.strerror}; give another folder") from None
 
 
 def say(args: TrainingArguments, text: str) -> None:
@@ -286,21 +332,22 @@ def share(args: TrainArguments) -> None:
         raise InputError(f"{error}; {folder} is complete, and scripts/push.py uploads it later") from None
 
 
-def find_checkpoint(folder: Path, resume: str) -> str:
-    last = resume.lower() in ("last", "true")
-    checkpoint = get_last_checkpoint(str(folder)) if last and folder.is_dir() else resume
-    if not isinstance(checkpoint, str) or not Path(checkpoint, TRAINER_STATE_NAME).is_file():
-        raise InputError(f"no checkpoint to resume from: {resume!r} in {folder}; give checkpoint-N's path, or last")
-    return checkpoint
-
-
 def run(main: Callable[[], None]) -> None:
     """Call a script's main function; wrong input becomes one line on stderr and exit code 2, a failed run 1."""
     disable_progress_bar()  # of files that are saved and loaded in a moment; training has its own bar
     try:
         main()
-    except (InputError, RunError) as error:
-        script = Path(sys.argv[0]).name
-        message = " ".join(str(error).split())
-        sys.stderr.write(f"{script}: error: {message}\n")
-        sys.exit(EXIT_WRONG_INPUT if isinstance(error, InputError) else EXIT_FAILED_RUN)
+    except InputError as error:
+        fail(str(error), EXIT_WRONG_INPUT)
+    except RunError as error:
+        fail(str(error), EXIT_FAILED_RUN)
+    except OSError as error:
+        if error.errno not in REFUSED_WRITES:
+            raise
+        fail(f"a file cannot be written: {error}; what was complete is kept: make room and go on", EXIT_FAILED_RUN)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """End the script with one line on stderr."""
+    sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {' '.join(message.split())}\n")
+    sys.exit(code)

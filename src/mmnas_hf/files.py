@@ -13,6 +13,7 @@ GENOTYPE_FILE, DRAWING_FILE = "genotype.json", "genotype.png"
 RECORD_FILE, RESULTS_FILE = "run.json", "results.json"
 PROBABILITIES_FILE = "probabilities.json"
 SCORES_FILE = "scores.json"  # of networks with the weights that they inherit from a supernet
+DRAFT_SUFFIX = ".tmp"  # of a file that is being written
 SUPERNET_FOLDER = "supernet"  # in that of a search
 
 
@@ -34,7 +35,7 @@ def write_json(path: Path, content: Any, default: Callable[[Any], Any] | None = 
 
 def write_text(path: Path, text: str) -> None:
     """Write a small text file whole or not at all."""
-    draft = path.with_suffix(".tmp")
+    draft = path.with_suffix(DRAFT_SUFFIX)
     try:
         draft.write_text(text)
         draft.replace(path)

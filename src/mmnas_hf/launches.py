@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 from accelerate.utils import parse_flag_from_env
 from torch import distributed
 from transformers import TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
+from .checkpoints import what_is_safe
 from .errors import InputError, RunError, first_line
 
 # Where accelerate's launcher leaves what it was configured for, and the arguments that ask for the same.
@@ -93,7 +93,4 @@ def lost_peer() -> str:
 
 def way_on(folder: Path) -> str:
     """How a run continues whose folder this is."""
-    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    if last is None:
-        return f"{folder} has no checkpoint yet, so start again with --overwrite"
-    return f"--resume_from_checkpoint last continues from {last}"
+    return f"{what_is_safe(folder)}, and --resume goes on"

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path as FilePath
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -14,7 +13,7 @@ from huggingface_hub.utils import validate_repo_id
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
-from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import EvalLoopOutput, HubStrategy, IntervalStrategy
 
@@ -24,6 +23,7 @@ from .errors import InputError
 from .launches import ending_together, refuse_sharding
 from .matching import GIB, PairScorer
 from .modeling_mmnas import MMnasForTask, Path
+from .resumable import ResumableTrainer
 from .tasks import Rows
 from .tasks.negatives import ContrastedRows
 
@@ -42,6 +42,9 @@ class TrainArguments(TrainingArguments):
     lr_scheduler_type: str = field(default="constant", metadata={"help": "Schedule that the staircase multiplies."})
     eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate: no, steps or epoch."})
     save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept."})
+    logging_nan_inf_filter: bool = field(
+        default=False, metadata={"help": "Leave this off: a loss that is no finite number ends the run."}
+    )
     remove_unused_columns: bool = field(default=False, metadata={"help": "Rows are collated whole; leave this off."})
     dataloader_pin_memory: bool = field(
         default_factory=torch.accelerator.is_available, metadata={"help": "Pin batches; on where there is a device."}
@@ -112,14 +115,13 @@ def planned_steps(args: TrainingArguments, texts: int) -> int:
     return math.ceil(args.num_train_epochs * epoch_steps(args, texts))
 
 
-class TaskTrainer(Trainer):
+class TaskTrainer(ResumableTrainer):
     """A Trainer for one task's corpus: with the staircase of its `TrainArguments`, the task's scores, and negatives.
 
     `rows` are trained on and `scored` are evaluated; either may be left out.
     """
 
     args: TrainArguments
-    state_file = "training_state.pt"
 
     def __init__(
         self,
@@ -161,6 +163,10 @@ class TaskTrainer(Trainer):
     @property
     def steps_per_epoch(self) -> int:
         return epoch_steps(self.args, len(self.train_dataset))
+
+    @property
+    def planned_steps(self) -> int:
+        return planned_steps(self.args, len(self.train_dataset))
 
     @property
     def evaluation_path(self) -> Path | None:
@@ -219,20 +225,6 @@ class TaskTrainer(Trainer):
     def parts(self) -> dict[str, Any]:
         """What a checkpoint holds besides Trainer's own state."""
         return {f"negatives-{number}": rows for number, rows in enumerate(self.contrasted)}
-
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        super()._save_optimizer_and_scheduler(output_dir)
-        if self.args.should_save and self.parts:
-            state = {name: part.state_dict() for name, part in self.parts.items()}
-            torch.save(state, FilePath(output_dir, self.state_file))
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is None or not self.parts:
-            return
-        state = torch.load(FilePath(checkpoint, self.state_file), map_location="cpu", weights_only=True)
-        for name, part in self.parts.items():
-            part.load_state_dict(state[name])
 
 
 class RefreshNegatives(TrainerCallback):

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from ..checkpoints import writing
 from ..corpus import Corpus, SearchSplit
 from ..drawing import draw_genotype, draw_probabilities
 from ..files import DRAWING_FILE, GENOTYPE_FILE, SCORES_FILE, SUPERNET_FOLDER
@@ -70,7 +71,8 @@ def choose(strategy: Strategy, scorer: SupernetScorer) -> None:
 def save(trainer: SearchTrainer) -> None:
     """Write the supernet, the genotype and both pictures."""
     folder, genotype = Path(trainer.args.output_dir), trainer.strategy.genotype()
-    trainer.save_model(str(folder / SUPERNET_FOLDER))
-    genotype.save(folder / GENOTYPE_FILE)
-    draw_genotype(genotype.encoder, genotype.decoder, folder / DRAWING_FILE, title=str(genotype))
-    draw_probabilities([*read_log(trainer.log_file), trainer.log_entry({})], folder / "probabilities.png")
+    with writing(folder, folder):
+        trainer.save_model(str(folder / SUPERNET_FOLDER))
+        genotype.save(folder / GENOTYPE_FILE)
+        draw_genotype(genotype.encoder, genotype.decoder, folder / DRAWING_FILE, title=str(genotype))
+        draw_probabilities([*read_log(trainer.log_file), trainer.log_entry({})], folder / "probabilities.png")

@@ -13,9 +13,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_utils import SaveStrategy
 
+from ..checkpoints import writing
 from ..corpus import Corpus
 from ..errors import InputError
+from ..files import write_text
 from ..genotype import Genotype
 from ..launches import refuse_threads
 from ..modeling_mmnas import MMnasForTask, Path
@@ -105,7 +108,7 @@ class SearchTrainer(TaskTrainer):
             self.remove_callback(replaced)
         self.add_callback(ArchitectureSteps(self))
         self.add_callback(DropCandidates(self))
-        self.stability = StopWhenStable(strategy, self.args.stable_epochs)
+        self.stability = StopWhenStable(self, self.args.stable_epochs)
         self.add_callback(self.stability)
         self.signs = Signs(self)
         self.add_callback(self.signs)
@@ -195,6 +198,7 @@ class SearchTrainer(TaskTrainer):
         inputs = self._prepare_inputs(self.architecture_batches.next())
         with self.compute_loss_context_manager(), torch.set_grad_enabled(has_gradient(path)):
             loss = model(**inputs, path=path).loss
+        self.check_loss(loss, f"the loss of the architecture step after weight step {self.state.global_step}")
         self.strategy.update(loss)
         self.architecture_loss = loss.detach()
         self.signs.after_architecture_step()
@@ -211,8 +215,7 @@ class SearchTrainer(TaskTrainer):
         self.check_agreement()
         metrics = super().evaluate(*args, **kwargs)
         if self.is_world_process_zero():
-            with self.log_file.open("a") as lines:
-                lines.write(json.dumps(self.log_entry(metrics)) + "\n")
+            append_entry(self.log_file, self.log_entry(without_timings(metrics)))
         return metrics
 
     @property
@@ -235,9 +238,9 @@ class SearchTrainer(TaskTrainer):
         own = {"strategy": self.strategy, "batches": self.architecture_batches}
         return {**super().parts, **own, "stability": self.stability, "signs": self.signs}
 
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None and self.is_world_process_zero():
+    def load_parts(self, checkpoint: str) -> None:
+        super().load_parts(checkpoint)
+        if self.is_world_process_zero():
             forget_later_lines(self.log_file, self.state.global_step)
 
 
@@ -311,18 +314,21 @@ class DropCandidates(TrainerCallback):
 class StopWhenStable(TrainerCallback):
     """Ends the search when the genotype has been the same at the end of so many epochs."""
 
-    def __init__(self, strategy: Strategy, epochs: int):
-        self.strategy, self.epochs = strategy, epochs
+    def __init__(self, trainer: SearchTrainer, epochs: int):
+        self.trainer, self.epochs = trainer, epochs
         self.genotype: str | None = None
         self.stable = 0
 
-    def on_epoch_end(self, args: SearchArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        if not self.epochs or state.global_step <= args.warm_up * state.max_steps:
+    def on_step_end(self, args: SearchArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        ends_epoch = state.global_step % self.trainer.steps_per_epoch == 0
+        if not self.epochs or not ends_epoch or state.global_step <= args.warm_up * state.max_steps:
             return
-        genotype = str(self.strategy.genotype())
+        genotype = str(self.trainer.strategy.genotype())
         self.stable = self.stable + 1 if genotype == self.genotype else 0
         self.genotype = genotype
-        control.should_training_stop |= self.stable >= self.epochs
+        if self.stable >= self.epochs:
+            control.should_training_stop = True
+            control.should_save |= args.save_strategy != SaveStrategy.NO
 
     def state_dict(self) -> dict[str, Any]:
         return {"genotype": self.genotype, "stable": self.stable}
@@ -350,13 +356,28 @@ def has_gradient(path: Path) -> bool:
     return any(isinstance(weight, Tensor) and weight.requires_grad for gate in path for weight in gate.values())
 
 
+def without_timings(metrics: dict[str, float]) -> dict[str, float]:
+    """What two runs of one seed have in common."""
+    return {name: value for name, value in metrics.items() if not name.endswith(("time", "_per_second"))}
+
+
+def append_entry(log: FilePath, entry: dict[str, Any]) -> None:
+    with writing(log, log.parent), log.open("a") as lines:
+        lines.write(json.dumps(entry) + "\n")
+
+
 def read_log(log: FilePath) -> list[dict[str, Any]]:
     """The entries of a search log, one an evaluation."""
-    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    return [json.loads(line) for line in whole_lines(log)]
+
+
+def whole_lines(log: FilePath) -> list[str]:
+    """The lines of a log with their ends; a last one that was cut short has none, and is left out."""
+    lines = log.read_text().splitlines(keepends=True) if log.exists() else []
+    return [line for line in lines if line.endswith("\n")]
 
 
 def forget_later_lines(log: FilePath, step: int) -> None:
     """Drop what an interrupted run wrote after the checkpoint that it now continues from."""
     if log.exists():
-        kept = [entry for entry in read_log(log) if entry["step"] <= step]
-        log.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
+        write_text(log, "".join(line for line in whole_lines(log) if json.loads(line)["step"] <= step))
