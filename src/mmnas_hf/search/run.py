@@ -1,8 +1,11 @@
 """One search from beginning to end, and what it leaves in its folder."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from transformers import TrainerCallback
 
 from ..checkpoints import writing
 from ..corpus import Corpus, SearchSplit
@@ -12,6 +15,7 @@ from ..genotype import Genotype
 from ..launches import ending_together
 from ..modeling_mmnas import MMnasForTask
 from ..tasks import Rows
+from .cost import SearchCost
 from .doubts import never_left_prior
 from .scoring import SupernetScorer
 from .strategy import Strategy, changed_nodes, mean_entropy, total_variation
@@ -29,6 +33,8 @@ class Searched(NamedTuple):
     steps: int
     seconds: float
     warnings: list[str]  # reasons to distrust the result
+    examples: int  # pairs of text and image that ran through the network
+    flops: float  # floating-point operations
 
 
 def search(
@@ -39,13 +45,17 @@ def search(
     split: SearchSplit,
     scored: Rows,
     jobs: int = 1,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> Searched:
     """Search on the two parts of the training rows, scoring networks on `scored`, `jobs` at a time where it can."""
     start, prior = time.perf_counter(), strategy.probabilities()
     trainer = SearchTrainer(supernet, args, strategy, corpus, split.weights, split.architecture, scored)
+    for callback in callbacks:
+        trainer.add_callback(callback)
     with ending_together(args.output_dir):
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
-        choose(strategy, SupernetScorer(supernet, corpus, scored, args, jobs, Path(args.output_dir, SCORES_FILE)))
+        scorer = SupernetScorer(supernet, corpus, scored, args, jobs, Path(args.output_dir, SCORES_FILE))
+        choose(strategy, scorer, trainer.cost, corpus.task.scored_examples(scored))
         if trainer.is_world_process_zero():
             save(trainer)
     final = strategy.probabilities()
@@ -58,14 +68,18 @@ def search(
         trainer.state.global_step,
         time.perf_counter() - start,
         [doubt for doubt in (never_left_prior(prior, final), *trainer.signs.doubts()) if doubt],
+        trainer.cost.examples,
+        trainer.cost.flops,
     )
 
 
-def choose(strategy: Strategy, scorer: SupernetScorer) -> None:
-    """Let a strategy that asks for scores of whole networks decide by them."""
+def choose(strategy: Strategy, scorer: SupernetScorer, cost: SearchCost, examples: int) -> None:
+    """Let a strategy that asks for scores of whole networks decide by them; each takes so many examples."""
     with scorer:
         while genotypes := strategy.propose():
             strategy.receive(scorer(genotypes))
+            for genotype in genotypes:
+                cost.add_scoring(genotype, examples)
 
 
 def save(trainer: SearchTrainer) -> None:

@@ -25,6 +25,7 @@ from ..modeling_mmnas import MMnasForTask, Path
 from ..tasks import Rows
 from ..tasks.negatives import ContrastedRows
 from ..training import TaskTrainer, TrainArguments
+from .cost import Prices, SearchCost, has_gradient, measure_prices, typical_batch
 from .processes import average_gradients, check_agreement
 from .signs import Signs
 from .strategy import Strategy, mean_entropy
@@ -103,6 +104,7 @@ class SearchTrainer(TaskTrainer):
         self.architecture_dataset = corpus.task.training_rows(architecture_rows)
         self.architecture_loss: Tensor | None = None
         self.scored_alone: Genotype | None = None
+        self.cost = SearchCost(self.measure_prices, args.world_size)
         super().__init__(model, args, corpus, rows, scored)
         for replaced in (ProgressCallback, PrinterCallback):
             self.remove_callback(replaced)
@@ -135,6 +137,9 @@ class SearchTrainer(TaskTrainer):
         }
         check_agreement(self.accelerator, step, states)
 
+    def measure_prices(self) -> Prices:
+        return measure_prices(self.model, typical_batch(self.train_dataset, self.data_collator, self._train_batch_size))
+
     def make_architecture_loader(self) -> DataLoader:
         return self._get_dataloader(
             self.architecture_dataset,
@@ -149,6 +154,8 @@ class SearchTrainer(TaskTrainer):
     ) -> Tensor | tuple[Tensor, Any]:
         """The loss of this step's sampled path or, in evaluation, of the most probable network."""
         path = self.strategy.weight_path(self.state.global_step) if model.training else self.evaluation_path
+        if model.training:
+            self.cost.add_weight_step(path, len(inputs["input_ids"]))
         return super().compute_loss(model, {**inputs, "path": path}, return_outputs=return_outputs, **kwargs)
 
     def training_step(self, model: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
@@ -200,6 +207,7 @@ class SearchTrainer(TaskTrainer):
             loss = model(**inputs, path=path).loss
         self.check_loss(loss, f"the loss of the architecture step after weight step {self.state.global_step}")
         self.strategy.update(loss)
+        self.cost.add_architecture_step(path, len(inputs["input_ids"]))
         self.architecture_loss = loss.detach()
         self.signs.after_architecture_step()
 
@@ -236,7 +244,7 @@ class SearchTrainer(TaskTrainer):
     @property
     def parts(self) -> dict[str, Any]:
         own = {"strategy": self.strategy, "batches": self.architecture_batches}
-        return {**super().parts, **own, "stability": self.stability, "signs": self.signs}
+        return {**super().parts, **own, "stability": self.stability, "signs": self.signs, "cost": self.cost}
 
     def load_parts(self, checkpoint: str) -> None:
         super().load_parts(checkpoint)
@@ -349,11 +357,6 @@ class SearchProgress(ProgressCallback):
             return
         shown = [f"{name} {logs[name]:.3g}" for name in ("loss", "architecture_loss", "entropy") if name in logs]
         self.training_bar.set_postfix_str(", ".join([*shown, str(self.strategy.genotype())]))
-
-
-def has_gradient(path: Path) -> bool:
-    """Whether any gate of a path learns from the loss."""
-    return any(isinstance(weight, Tensor) and weight.requires_grad for gate in path for weight in gate.values())
 
 
 def without_timings(metrics: dict[str, float]) -> dict[str, float]:

@@ -64,6 +64,10 @@ class Task(ABC):
         """How outputs for these rows come about: by Trainer's own loop, unless a task knows a faster way."""
         return row_by_row()
 
+    def scored_examples(self, rows: Rows) -> int:
+        """How many pairs of text and image a network sees to be scored on these rows."""
+        return len(rows)
+
     @abstractmethod
     def evaluate(self, predictions: Any, rows: Rows, store: RegionStore, config: MMnasConfig) -> dict[str, float]:
         """Scores of the kept outputs for these rows."""
