@@ -1,47 +1,252 @@
-"""A tiny search that every process of a launcher runs; each leaves its weights and alphas in the given folder."""
+"""Tiny searches that every process of a launcher runs; each leaves what it saw in the given folder."""
 
 import os
+import socket
+import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+from transformers import TrainerCallback
 
+import tiny
+from mmnas_hf.data.scenes import load_scenes
+from mmnas_hf.errors import RunError
+from mmnas_hf.genotype import SearchSpace
+from mmnas_hf.search.proxyless import GATES
+from mmnas_hf.search.trainer import SearchTrainer
+from mmnas_hf.tasks import TASKS
 from tiny import search_arguments, search_trainer, tiny_corpus
 
+WHOLE_BATCH = 8
+BYTES_SENT = 200  # where Linux's tcp_info holds tcpi_bytes_sent
+UNEVEN = {"train": 37, "validation": 5, "test": 5}
+SCENES = {"train": 40, "validation": 10}
 
-def search_matching(folder: Path) -> dict:
+State = dict[str, Any]
+
+
+def ended(trainer: SearchTrainer) -> State:
+    """What a search has after its last step."""
+    trainer.train()
+    return {
+        "alphas": [alpha.detach() for alpha in trainer.strategy.alphas],
+        "weights": trainer.model.state_dict(),
+        "processes": trainer.args.world_size,
+    }
+
+
+def gated(folder: Path, gates: str) -> State:
+    args = search_arguments(folder, gates=gates, per_device_train_batch_size=4, max_steps=6)
+    return ended(search_trainer(tiny_corpus("vqa"), args))
+
+
+def matching(folder: Path) -> State:
     """A search for matching with hard negatives: what was scored and found before a step, and where it ended."""
     args = search_arguments(
-        folder / "run", per_device_train_batch_size=4, max_steps=4, hard_negatives=6, per_device_eval_batch_size=16
+        folder, per_device_train_batch_size=4, max_steps=4, hard_negatives=6, per_device_eval_batch_size=16
     )
     trainer = search_trainer(tiny_corpus("itm"), args)
     scores = trainer.predictions(trainer.eval_dataset)
     trainer.refresh_negatives(0)
     negatives = trainer.train_dataset.state_dict()
+    return {"scores": [torch.from_numpy(matrix) for matrix in scores], "negatives": negatives, **ended(trainer)}
+
+
+def whole(folder: Path, task: str) -> State:
+    """A search whose processes share a batch, so that their number should not matter."""
+    args = search_arguments(
+        folder,
+        per_device_train_batch_size=WHOLE_BATCH // int(os.environ.get("WORLD_SIZE", "1")),
+        weight_steps=2,
+        hard_negatives=6 if task == "itm" else 0,  # random ones are another pair of the process' own part
+        adam_epsilon=1e-6,  # Adam blows the rounding errors of gradients below its epsilon up to whole steps
+    )
+    return ended(search_trainer(corpus_of_apart_regions(task), args, dropout=0.0))
+
+
+def corpus_of_apart_regions(task: str) -> tiny.Corpus:
+    """Regions that do not overlap, so that each phrase means exactly one: a batch's loss is divided by how many do."""
+    corner = iter(range(1_000_000))
+    box = tiny._box
+    tiny._box = lambda generator: [x := next(corner) % 7 * 25, 10, x + 20, 60]
+    try:
+        return tiny_corpus(task)
+    finally:
+        tiny._box = box
+
+
+def accumulating(folder: Path) -> State:
+    """What each step of two batches ran, had gradients for, and sent."""
+    seen = Steps()
+    trainer = wide_trainer(folder, gradient_accumulation_steps=2)
+    trainer.add_callback(seen)
+    return {**ended(trainer), "steps": seen.steps}
+
+
+def sending(folder: Path) -> State:
+    """What each step sent."""
+    seen = Steps()
+    trainer = wide_trainer(folder)
+    trainer.add_callback(seen)
     trainer.train()
-    return {
-        "scores": [torch.from_numpy(matrix) for matrix in scores],
-        "negatives": negatives,
-        "weights": trainer.model.state_dict(),
-        "processes": args.world_size,
-    }
+    return {"steps": seen.steps, "optimised": optimised(trainer)}
 
 
-def main(folder: Path, gates: str) -> None:
-    args = search_arguments(folder / "run", gates=gates, per_device_train_batch_size=4, max_steps=6)
+def sending_all(folder: Path) -> State:
+    """What `DistributedDataParallel` would send for a step, and its supernet's parameters."""
+    trainer = wide_trainer(folder)
+    wrapped = DistributedDataParallel(trainer.model, find_unused_parameters=True)
+    inputs = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+    distributed.barrier()
+    before = sent_bytes()
+    wrapped(**inputs, path=trainer.strategy.weight_path(0)).loss.backward()
+    distributed.barrier()
+    return {"sent": sent_bytes() - before, "supernet": sum(p.nbytes for p in trainer.model.parameters())}
+
+
+def wide_trainer(folder: Path, **changes: Any) -> SearchTrainer:
+    """A search that only trains weights, of a network with several nodes."""
+    args = search_arguments(folder, per_device_train_batch_size=4, max_steps=4, warm_up=1.0, **changes)
+    return search_trainer(tiny_corpus("vqa"), args, SearchSpace.chain(2, 4))
+
+
+class Steps(TrainerCallback):
+    """Remembers for each step the bytes sent, the active parameters, and the path's own."""
+
+    def __init__(self):
+        self.steps: list[State] = []
+
+    def on_step_begin(self, args, state, control, **kwargs) -> None:
+        distributed.barrier()
+        self.before = sent_bytes()
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs) -> None:
+        distributed.barrier()
+        sent = sent_bytes() - self.before
+        gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        self.steps.append({"sent": sent, "gradients": gradients})
+
+
+def optimised(trainer: SearchTrainer) -> dict[str, int]:
+    """How often the optimiser has moved each parameter."""
+    names = {parameter: name for name, parameter in trainer.model.named_parameters()}
+    states = trainer.optimizer.state
+    return {names[parameter]: int(state["step"]) for parameter, state in states.items()}
+
+
+def sent_bytes() -> int:
+    """What this process has sent through its sockets, as the system counts it."""
+    descriptors = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    sockets = [link for link in descriptors if os.readlink(link).startswith("socket:")]
+    return sum(sent_through(socket.socket(fileno=os.dup(int(link.name)))) for link in sockets)
+
+
+def sent_through(connection: socket.socket) -> int:
+    with connection:
+        if connection.family not in (socket.AF_INET, socket.AF_INET6):
+            return 0
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, BYTES_SENT + 8)
+        return struct.unpack_from("Q", info, BYTES_SENT)[0]
+
+
+def half_precision(folder: Path) -> State:
+    """A search under autocast, and the type that a layer computed in."""
+    trainer = search_trainer(tiny_corpus("vqa"), search_arguments(folder, bf16=True, per_device_train_batch_size=4))
+    types = set()
+    layer = trainer.model.mmnas.regions
+    layer.register_forward_hook(lambda module, inputs, output: types.add(output.dtype))
+    return {**ended(trainer), "types": types}
+
+
+def checkpointing(folder: Path, on: bool) -> State:
+    args = search_arguments(folder, per_device_train_batch_size=4, gradient_checkpointing=on)
+    return ended(search_trainer(tiny_corpus("vqa"), args, dropout=0.0))
+
+
+def drifting(folder: Path, perturb: Callable[[SearchTrainer], None], step: int) -> State:
+    """A search of whose last process something is changed, and what it says to that."""
+    args = search_arguments(folder, per_device_train_batch_size=4, eval_strategy="steps", eval_steps=4)
     trainer = search_trainer(tiny_corpus("vqa"), args)
-    trainer.train()
-    state = {
-        "alphas": [alpha.detach() for alpha in trainer.strategy.alphas],
-        "weights": trainer.model.state_dict(),
-        "processes": args.world_size,
-    }
-    torch.save(state, folder / f"{gates}-{args.process_index}.pt")
+    trainer.add_callback(Perturbation(trainer, perturb, step))
+    try:
+        trainer.train()
+    except RunError as error:
+        return {"error": str(error), "step": trainer.state.global_step}
+    return {"error": "", "step": trainer.state.global_step}
+
+
+class Perturbation(TrainerCallback):
+    """Changes something in the last process, at the end of step 4, which an evaluation follows, or of another one."""
+
+    def __init__(self, trainer: SearchTrainer, perturb: Callable[[SearchTrainer], None], step: int):
+        self.trainer, self.perturb, self.step = trainer, perturb, step
+
+    def on_step_end(self, args, state, control, **kwargs) -> None:
+        if state.global_step == self.step and args.process_index == args.world_size - 1:
+            self.perturb(self.trainer)
+
+
+@torch.no_grad()
+def move_alphas(trainer: SearchTrainer) -> None:
+    trainer.strategy.alphas[1][0] += 1e-6
+
+
+@torch.no_grad()
+def turn_alphas(trainer: SearchTrainer) -> None:
+    for alpha in trainer.strategy.alphas:
+        alpha.copy_(torch.where(torch.arange(len(alpha)) == len(alpha) - 1 - alpha.argmax(), 50.0, 0.0))
+
+
+@torch.no_grad()
+def move_a_weight(trainer: SearchTrainer) -> None:
+    trainer.model.mmnas.regions.weight[0, 0] += 1e-3
+
+
+def uneven(folder: Path) -> State:
+    """The sizes of the batches of both loaders, of rows that do not divide by processes and batch size."""
+    args = search_arguments(folder, per_device_train_batch_size=3)
+    trainer = search_trainer(tiny_corpus("vqa", images=UNEVEN), args)
+    loaders = {"weights": trainer.get_train_dataloader(), "architecture": trainer.make_architecture_loader()}
+    sizes = {name: [len(batch["input_ids"]) for batch in loader] for name, loader in loaders.items()}
+    rows = {"weights": len(trainer.train_dataset), "architecture": len(trainer.architecture_dataset)}
+    return {"sizes": sizes, "rows": rows}
+
+
+def generating(folder: Path) -> State:
+    """The first use of `scenes` by all processes at the same time."""
+    data = load_scenes("vgd", seed=31, images=SCENES)
+    return {"texts": [row["expression"] for row in data.texts["train"]], "images": len(data.images)}
+
+
+SCENARIOS: dict[str, Callable[[Path], State]] = {
+    "generating": generating,
+    **{gates: lambda folder, gates=gates: gated(folder, gates) for gates in GATES},
+    "matching": matching,
+    **{f"whole {task}": lambda folder, task=task: whole(folder, task) for task in TASKS},
+    "accumulating": accumulating,
+    "sending": sending,
+    "sending all": sending_all,
+    "half precision": half_precision,
+    "checkpointing": lambda folder: checkpointing(folder, True),
+    "no checkpointing": lambda folder: checkpointing(folder, False),
+    "other alphas": lambda folder: drifting(folder, move_alphas, 4),
+    "other weights": lambda folder: drifting(folder, move_a_weight, 4),
+    "other paths": lambda folder: drifting(folder, turn_alphas, 2),
+    "uneven": uneven,
+}
+
+
+def main(folder: Path) -> None:
+    rank = os.environ["RANK"]
+    for name, scenario in SCENARIOS.items():
+        torch.save(scenario(folder / "run"), folder / f"{name}-{rank}.pt")
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for chosen in sys.argv[2:]:
-        main(Path(sys.argv[1]), chosen)
-    rank = int(os.environ["RANK"])
-    torch.save(search_matching(Path(sys.argv[1])), Path(sys.argv[1], f"matching-{rank}.pt"))
+    main(Path(sys.argv[1]))

@@ -1,5 +1,6 @@
 """Runs in several processes: launches that cannot work are refused, and nobody waits for a process that is gone."""
 
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 from accelerate.utils import parse_flag_from_env
 from torch import distributed
 from transformers import TrainingArguments
@@ -23,7 +25,12 @@ SHARDED = {
     "tensor or context parallelism": ("ACCELERATE_USE_PARALLELISM_CONFIG", "parallelism_config"),
 }
 PAIR = 2  # processes, of which each knows the other
-WORKING_LAUNCH = "accelerate launch --config_file scripts/accelerate/one_machine.yaml"
+WORKING_LAUNCH = "accelerate launch --config_file scripts/launch/one_machine.yaml"
+
+
+def only_cpus() -> bool:
+    """Whether a run has no device to use, or was launched to use none."""
+    return parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
 
 
 def refuse_sharding(args: TrainingArguments) -> None:
@@ -57,7 +64,7 @@ def ending_together(folder: str | Path) -> Iterator[None]:
         except RuntimeError as error:
             if not is_lost_connection(error):
                 raise
-            raise RunError(f"{lost_peer()} ({first_line(error)}); {way_on(Path(folder))}") from None
+            raise RunError(f"{lost_peer()} ({cause(error)}); {way_on(Path(folder))}") from None
 
 
 @contextmanager
@@ -76,6 +83,11 @@ def on_sigterm(handle: Callable[[int, Any], NoReturn]) -> Iterator[None]:
 def is_lost_connection(error: RuntimeError) -> bool:
     """Whether this is what communication with other processes ends with; gloo has no class for it."""
     return isinstance(error, distributed.DistError) or "gloo" in str(error)
+
+
+def cause(error: RuntimeError) -> str:
+    """What happened to a connection, without the source file that a message starts with and the advice that follows."""
+    return re.sub(r"^\[\S+\] ", "", first_line(error)).partition(". ")[0]
 
 
 def told_to_end(folder: Path, *_: Any) -> NoReturn:

@@ -20,7 +20,7 @@ from transformers.trainer_utils import EvalLoopOutput, HubStrategy, IntervalStra
 from .configuration_mmnas import MMnasConfig
 from .corpus import Corpus
 from .errors import InputError
-from .launches import ending_together, refuse_sharding
+from .launches import ending_together, only_cpus, refuse_sharding
 from .matching import GIB, PairScorer
 from .modeling_mmnas import MMnasForTask, Path
 from .resumable import ResumableTrainer
@@ -46,6 +46,11 @@ class TrainArguments(TrainingArguments):
         default=False, metadata={"help": "Leave this off: a loss that is no finite number ends the run."}
     )
     remove_unused_columns: bool = field(default=False, metadata={"help": "Rows are collated whole; leave this off."})
+    # Trainer would take the processes of a launcher on a machine without a device for independent ones.
+    use_cpu: bool = field(default=only_cpus(), metadata={"help": "Use no device; on where there is none."})
+    ddp_find_unused_parameters: bool | None = field(
+        default=False, metadata={"help": "Allow parameters that a step does not use; networks trained whole have none."}
+    )
     dataloader_pin_memory: bool = field(
         default_factory=torch.accelerator.is_available, metadata={"help": "Pin batches; on where there is a device."}
     )

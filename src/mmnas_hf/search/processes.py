@@ -69,7 +69,7 @@ def check_agreement(accelerator: Accelerator, step: int, states: Mapping[str, An
         if len(set(digests)) > 1:
             raise RunError(
                 f"at step {step} the processes of this search no longer have the same {name}: "
-                f"{' against '.join(groups(digests))}; the last checkpoint is one for all, so --resume makes them agree"
+                f"{' against '.join(groups(digests))}; resumed from its last checkpoint, they agree again"
             )
 
 
