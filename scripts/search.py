@@ -49,7 +49,7 @@ def main() -> None:
     config = build_config(corpus, sizes, search_space=space.space)
     split, scored = corpus.search_split(args.seed), corpus.rows("test", data.eval_images)
     strategy = build_strategy(config.space, args, planned_steps(args, len(split.weights)))
-    watched = corpus.rows("validation", data.eval_images) if corpus.has("validation") else split.architecture
+    watched = corpus.watched_rows(args.seed, data.eval_images)
     supernet = build_model(corpus, config, args.seed)
     start_words(supernet, corpus, sizes.word_vectors, args.seed)
     claim_folder(args, output.overwrite, output.resume)

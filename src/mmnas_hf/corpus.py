@@ -138,6 +138,10 @@ class Corpus:
             )
         return split
 
+    def watched_rows(self, seed: int, images: int | None = None) -> Rows:
+        """The rows that a search is watched on: those for validation or, without any, those of architecture steps."""
+        return self.rows("validation", images) if self.has("validation") else self.search_split(seed).architecture
+
     def report(self) -> list[str]:
         """What the texts are like, for a person to read."""
         words = len(self.processor.tokenizer)

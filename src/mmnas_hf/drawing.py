@@ -40,6 +40,9 @@ HEAD_WIDTH, MARGIN = 0.46, 0.25
 REGION_ROW, TEXT_ROW, RAIL = 0.82, 2.12, 1.5
 LEGEND_ROW, LEGEND_GAP, CHARACTER_WIDTH = 0.34, 0.7, 0.068
 
+# Sizes of a node in pictures that compare architectures, in inches.
+CELL, PITCH = 0.3, 0.34
+
 # Sizes of a search's drawing in inches.
 PANEL_WIDTH, PANEL_HEIGHT, ENTROPY_HEIGHT = 1.9, 1.3, 2.3
 MANY_NODES, MANY_COLUMNS, FEW_COLUMNS = 12, 6, 4
@@ -203,6 +206,13 @@ def draw_box(axes: "Axes", centre: Point, size: Point, colour: str, radius: floa
     axes.add_patch(FancyBboxPatch(corner, *size, boxstyle=shape, facecolor=colour, edgecolor="none", zorder=2))
 
 
+def draw_cell(axes: "Axes", x: float, y: float, style: OperationStyle) -> None:
+    """Draw a node of a picture that compares architectures."""
+    draw_box(axes, (x, y), (CELL, CELL), style.colour, radius=0.05)
+    colour = text_colour(style)
+    axes.text(x, y, style.letter, ha="center", va="center_baseline", color=colour, fontsize=10, weight="bold")
+
+
 def _draw_arrow(axes: "Axes", start: Point, end: Point, colour: str) -> None:
     look = {"arrowstyle": "-|>,head_length=0.35,head_width=0.18", "shrinkA": 0, "shrinkB": 0}
     axes.annotate("", end, start, arrowprops=look | {"color": colour, "linewidth": LINE_WIDTH}, zorder=1)
@@ -264,7 +274,7 @@ def _draw_node_history(
     axes.stackplot(steps, curves, colors=colours, edgecolor="white", linewidth=0.6)
     axes.set_title(name, fontsize=9, color=SIDE_COLOURS[name.partition(" ")[0]], pad=3)
     axes.set(xlim=(steps[0], steps[-1]), ylim=(0, 1), yticks=(0, 0.5, 1))
-    _plain_axes(axes, tick_count=2)
+    plain_axes(axes, tick_count=2)
 
 
 def _draw_entropy(axes: "Axes", steps: Sequence[float], nodes: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
@@ -281,14 +291,14 @@ def _draw_entropy(axes: "Axes", steps: Sequence[float], nodes: Mapping[str, Sequ
     axes.set_xlabel("step", color=INK)
     axes.set_ylabel("entropy [nats]", color=INK)
     axes.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, labelcolor=INK)
-    _plain_axes(axes, tick_count=8)
+    plain_axes(axes, tick_count=8)
 
 
 def _entropy(probabilities: Mapping[str, float]) -> float:
     return -sum(value * log(value) for value in probabilities.values() if value > 0)
 
 
-def _plain_axes(axes: "Axes", tick_count: int) -> None:
+def plain_axes(axes: "Axes", tick_count: int) -> None:
     axes.locator_params(axis="x", nbins=tick_count, integer=True, min_n_ticks=1)
     axes.tick_params(labelsize=8, colors=PALE_INK, length=2.5)
     axes.spines[["top", "right"]].set_visible(False)

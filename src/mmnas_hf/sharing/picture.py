@@ -5,18 +5,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..drawing import (
+    CELL,
     DOTS_PER_INCH,
     INK,
     INPUT_COLOUR,
     MARGIN,
     PALE_INK,
+    PITCH,
     OperationStyle,
     draw_box,
+    draw_cell,
     draw_legend,
     inch_axes,
     legend_height,
     operation_styles,
-    text_colour,
 )
 from ..errors import InputError
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Sizes in inches.
-CELL, PITCH, ROW, HEADER, LEGEND_GAP = 0.3, 0.34, 0.4, 0.7, 0.15
+ROW, HEADER, LEGEND_GAP = 0.4, 0.7, 0.15
 SIDE_GAP, SIDE_WIDTH = 0.45, 1.1
 CHARACTER, LONGEST_NAME = 0.088, 40
 SCORE_WIDTH, SCORE_TEXT, BAR = 1.3, 0.55, 0.18
@@ -111,9 +113,3 @@ def draw_row(
         draw_box(axes, (columns.score + length / 2, y), (length, BAR), colour, radius=0.0)
     axes.text(columns.score + SCORE_WIDTH + 0.06, y, f"{row.score:.3f}", va="center", color=INK, fontsize=10)
     axes.text(columns.measure, y, row.measure, va="center", color=PALE_INK, fontsize=9, parse_math=False)
-
-
-def draw_cell(axes: "Axes", x: float, y: float, style: OperationStyle) -> None:
-    draw_box(axes, (x, y), (CELL, CELL), style.colour, radius=0.05)
-    colour = text_colour(style)
-    axes.text(x, y, style.letter, ha="center", va="center_baseline", color=colour, fontsize=10, weight="bold")

@@ -1,0 +1,73 @@
+"""A finished search, read back from the folder that it left."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..configuration_mmnas import MMnasConfig
+from ..errors import InputError
+from ..files import CONFIG_FILE, GENOTYPE_FILE, RECORD_FILE, SUPERNET_FOLDER, read_json
+from ..genotype import Genotype, SearchSpace
+from ..records import task_of
+from .agreement import Found
+from .trainer import LOG_FILE, SearchArguments, read_log
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a search was asked for, by the classes of its flags, and what it found in which space."""
+
+    folder: Path
+    arguments: Mapping[str, Mapping[str, Any]]
+    task: str
+    genotype: Genotype
+    space: SearchSpace
+
+    @property
+    def supernet(self) -> Path:
+        return self.folder / SUPERNET_FOLDER
+
+    @property
+    def seed(self) -> int:
+        return self.of("SearchArguments")["seed"]
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """An entry for each of its evaluations."""
+        return read_log(self.folder / LOG_FILE)
+
+    def of(self, flags: str) -> Mapping[str, Any]:
+        """The flags of one class, such as `SearchArguments`."""
+        return self.arguments.get(flags, {})
+
+    def found(self, name: str) -> Found:
+        return Found(name, self.of("SearchArguments").get("strategy", SearchArguments.strategy), self.genotype)
+
+
+def read_finished(folder: Path) -> Finished:
+    """Raises `InputError` for a folder that no finished search has left."""
+    needed = (RECORD_FILE, GENOTYPE_FILE, f"{SUPERNET_FOLDER}/{CONFIG_FILE}")
+    if missing := [name for name in needed if not (folder / name).is_file()]:
+        raise InputError(f"{folder} is no finished search, it has no {missing[0]}; give output folders of search.py")
+    config = read_json(folder / SUPERNET_FOLDER / CONFIG_FILE)
+    space = MMnasConfig.from_dict(config).space
+    genotype = Genotype.load(folder / GENOTYPE_FILE)
+    space.check(genotype)
+    arguments = read_json(folder / RECORD_FILE).get("arguments", {})
+    if "seed" not in arguments.get("SearchArguments", {}):
+        raise InputError(f"{folder} is no finished search: its {RECORD_FILE} tells no flags of a search")
+    return Finished(folder, arguments, task_of(config), genotype, space)
+
+
+def names_of(searches: list[Finished]) -> list[str]:
+    """Their folders' names, with those around them where needed to tell them apart.
+
+    Raises `InputError` for a folder that is given twice.
+    """
+    paths = [search.folder.resolve() for search in searches]
+    if len(set(paths)) < len(paths):
+        twice = next(path for path in paths if paths.count(path) > 1)
+        raise InputError(f"{twice} is given more than once; give each search once")
+    depth = next(n for n in range(1, 100) if len({path.parts[-n:] for path in paths}) == len(paths))
+    return ["-".join(path.parts[-depth:]) for path in paths]

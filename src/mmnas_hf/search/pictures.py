@@ -1,0 +1,257 @@
+"""Pictures that explain a search: effects of single changes, entropy over time, agreement with other searches."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..drawing import (
+    CELL,
+    DOTS_PER_INCH,
+    INK,
+    INPUT_COLOUR,
+    MARGIN,
+    PALE_INK,
+    PITCH,
+    SIDE_COLOURS,
+    OperationStyle,
+    draw_box,
+    draw_cell,
+    draw_legend,
+    inch_axes,
+    legend_height,
+    operation_styles,
+    plain_axes,
+)
+from .agreement import Agreement, Found
+from .explaining import LEFT_OUT, Effects
+from .strategy import Probabilities, mean_entropy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Sizes in inches.
+EFFECT, SIDE_GAP, HEADER, FOOT, SCALE_WIDTH = 0.46, 0.3, 1.0, 0.75, 3.0
+CHARACTER = 0.088
+PANEL_WIDTH, MEAN_HEIGHT, NODE_HEIGHT = 8.0, 2.0, 0.2
+BAR_HEIGHT, ROW = 1.2, 0.4
+SMALLEST_WIDTH = 7.0
+COLOURS = "RdBu"  # red where a change hurts
+PERCENT = 100
+STRONG = 0.6  # share of the largest effect from which on white text is read better
+FAINT = 10  # points from which on decimals are left out
+SCALE_STEPS = 60
+
+
+class Grid(NamedTuple):
+    """Where nodes stand in a picture: columns of this pitch from `left` on, with a gap between the sides."""
+
+    left: float
+    texts: int
+    regions: int
+    pitch: float
+
+    def x(self, node: int) -> float:
+        """The middle of a node's column."""
+        return self.left + self.pitch * (node + 0.5) + SIDE_GAP * (node >= self.texts and self.texts > 0)
+
+    @property
+    def right(self) -> float:
+        return self.x(self.texts + self.regions - 1) + self.pitch / 2
+
+    def draw_header(self, axes: "Axes", y: float) -> None:
+        """The sides' names, and below them the nodes' numbers."""
+        for title, first, count in (("text nodes", 0, self.texts), ("region nodes", self.texts, self.regions)):
+            if count:
+                left, colour = self.x(first) - self.pitch / 2, SIDE_COLOURS[title.partition(" ")[0]]
+                axes.text(left, y + 0.22, title, va="bottom", color=colour, fontsize=10, fontweight="bold")
+            for number in range(count):
+                label = str(number + 1)
+                axes.text(self.x(first + number), y + 0.1, label, ha="center", va="center", color=PALE_INK, fontsize=8)
+
+
+def draw_effects(effects: Effects, path: Path) -> None:
+    """A heat map: operations and "left out" by nodes, the change of the metric as colour and number."""
+    styles = operation_styles(name for node in effects.changes for name in node)
+    rows = [name for name in styles if name != LEFT_OUT] + [LEFT_OUT]
+    left = MARGIN + CHARACTER * max(len(label_of(name, styles)) for name in rows) + 0.15
+    grid = Grid(left, len(effects.genotype.encoder), len(effects.genotype.decoder), EFFECT)
+    height = EFFECT * len(rows)
+    axes = new_axes(max(grid.right + MARGIN, SMALLEST_WIDTH), -FOOT, height + HEADER)
+    title = f"{effects.genotype}: {effects.metric} {PERCENT * effects.score:.1f} ± {PERCENT * effects.error:.1f}"
+    axes.text(MARGIN, height + HEADER - 0.25, title, va="center", color=INK, fontsize=12, fontweight="bold")
+    grid.draw_header(axes, height)
+    for number, name in enumerate(rows):
+        y = height - EFFECT * (number + 0.5)
+        axes.text(left - 0.1, y, label_of(name, styles), ha="right", va="center", color=INK, fontsize=10)
+        draw_effect_row(axes, effects, name, grid, y)
+    draw_scale(axes, left, largest(effects))
+    axes.figure.savefig(path, dpi=DOTS_PER_INCH)
+
+
+def label_of(name: str, styles: Mapping[str, OperationStyle]) -> str:
+    return "left out" if name == LEFT_OUT else styles[name].name
+
+
+def largest(effects: Effects) -> float:
+    """The largest change either way; 1 where nothing changes anything."""
+    return max((abs(change) for node in effects.changes for change in node.values()), default=0.0) or 1.0
+
+
+def draw_effect_row(axes: "Axes", effects: Effects, name: str, grid: Grid, y: float) -> None:
+    """One operation at every node that may have it; a frame marks where it was chosen."""
+    from matplotlib import colormaps  # noqa: PLC0415 - slow to import
+
+    scale = largest(effects)
+    for node, (changes, chosen) in enumerate(zip(effects.changes, effects.chosen, strict=True)):
+        if name not in changes:
+            continue
+        change, centre = changes[name], (grid.x(node), y)
+        strength = change / scale
+        draw_box(axes, centre, (EFFECT - 0.04,) * 2, colormaps[COLOURS]((strength + 1) / 2), radius=0.03)
+        colour = "white" if abs(strength) > STRONG else INK
+        axes.text(*centre, points(change), ha="center", va="center", color=colour, fontsize=8)
+        if name == chosen:
+            draw_frame(axes, centre)
+
+
+def points(change: float) -> str:
+    """A change of a share in percent points, as short as cells need it."""
+    value = PERCENT * change
+    text = f"{value:+.0f}" if abs(value) >= FAINT else f"{value:+.1f}"
+    return "0" if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+
+
+def draw_frame(axes: "Axes", centre: tuple[float, float]) -> None:
+    from matplotlib.patches import Rectangle  # noqa: PLC0415
+
+    side = EFFECT - 0.04
+    corner = centre[0] - side / 2, centre[1] - side / 2
+    axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=INK, linewidth=1.8, zorder=4))
+
+
+def draw_scale(axes: "Axes", left: float, scale: float) -> None:
+    """What colours mean, below the map."""
+    from matplotlib import colormaps  # noqa: PLC0415
+
+    width, y = SCALE_WIDTH / SCALE_STEPS, -0.25
+    for step in range(SCALE_STEPS):
+        colour = colormaps[COLOURS](step / (SCALE_STEPS - 1))
+        draw_box(axes, (left + width * (step + 0.5), y), (width * 1.1, 0.14), colour, radius=0.0)
+    for share, change in ((0.0, -scale), (0.5, 0.0), (1.0, scale)):
+        x = left + SCALE_WIDTH * share
+        axes.text(x, y - 0.2, points(change), ha="center", va="center", color=PALE_INK, fontsize=8)
+    note = "change in percent points; framed: found"
+    axes.text(left + SCALE_WIDTH + 0.2, y, note, va="center", color=PALE_INK, fontsize=8)
+
+
+def draw_entropy(history: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw the mean entropy of the choices over a search, and below it every node's as a share of an even choice.
+
+    `history` is that of a search's log.
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    steps = [entry["step"] for entry in history]
+    entries, sides = nodes_of(history), (("text", "encoder"), ("region", "decoder"))
+    names = [f"{side} {number}" for side, key in sides for number in range(1, len(history[0][key]) + 1)]
+    heights = [MEAN_HEIGHT, 0.5 + NODE_HEIGHT * len(names)]
+    figure = Figure(figsize=(PANEL_WIDTH, sum(heights) + 0.5), facecolor="white", layout="constrained")
+    upper, lower = figure.subplots(2, 1, height_ratios=heights, sharex=True)
+    draw_mean(upper, steps, [mean_entropy(entry) for entry in entries])
+    draw_node_entropies(lower, steps, entropy_shares(entries), names)
+    figure.savefig(path, dpi=DOTS_PER_INCH)
+
+
+def nodes_of(history: Sequence[Mapping[str, Any]]) -> list[Probabilities]:
+    """The probabilities of all nodes at every entry, encoder first."""
+    return [[*entry["encoder"], *entry["decoder"]] for entry in history]
+
+
+def entropy_shares(entries: Sequence[Probabilities]) -> list[list[float]]:
+    """Each node's entropy over time as a share of that of an even choice; 0 for nodes with nothing to choose."""
+    even = [mean_entropy([dict.fromkeys(node, 1 / len(node))]) for node in entries[0]]
+    return [[mean_entropy([entry[node]]) / (most or 1.0) for entry in entries] for node, most in enumerate(even)]
+
+
+def draw_mean(axes: "Axes", steps: Sequence[int], means: Sequence[float]) -> None:
+    axes.plot(steps, means, color=INK, linewidth=2.2, marker="o", markersize=3)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("mean entropy [nats]", color=INK)
+    plain_axes(axes, tick_count=8)
+
+
+def draw_node_entropies(
+    axes: "Axes", steps: Sequence[int], shares: Sequence[Sequence[float]], names: Sequence[str]
+) -> None:
+    """A row a node and a column an evaluation, dark where nothing is decided."""
+    edges = [steps[0] - 0.5, *(fmean(pair) for pair in pairwise(steps)), steps[-1] + 0.5]
+    mesh = axes.pcolormesh(edges, range(len(names) + 1), shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_yticks([number + 0.5 for number in range(len(names))], names)
+    axes.invert_yaxis()
+    axes.set_xlabel("step", color=INK)
+    plain_axes(axes, tick_count=8)
+    for label in axes.get_yticklabels():
+        label.set_color(SIDE_COLOURS[label.get_text().partition(" ")[0]])
+    bar = axes.figure.colorbar(mesh, ax=axes, pad=0.01, aspect=30)
+    bar.set_label("entropy, share of an even choice", color=INK, fontsize=8)
+    bar.ax.tick_params(labelsize=8, colors=PALE_INK)
+
+
+def draw_agreement(agreed: Agreement, path: Path) -> None:
+    """Draw what every search chose, node by node, and below it the share of pairs that agree, and what chance gives."""
+    found, genotype = by_strategy(agreed.found), agreed.found[0].genotype
+    styles = operation_styles(name for run in found for name in run.operations)
+    left = MARGIN + CHARACTER * max(len(name_of(run)) for run in found) + 0.2
+    grid = Grid(left, len(genotype.encoder), len(genotype.decoder), PITCH)
+    width = max(grid.right + MARGIN + 0.3, SMALLEST_WIDTH)
+    bottom, height = -legend_height(styles, width), ROW * len(found)
+    base = 0.35
+    rows = base + BAR_HEIGHT + 0.25
+    axes = new_axes(width, bottom, rows + height + HEADER - 0.3)
+    draw_legend(axes, styles, width)
+    grid.draw_header(axes, rows + height)
+    for number, run in enumerate(found):
+        y = rows + height - ROW * (number + 0.5)
+        axes.text(MARGIN, y, name_of(run), va="center", color=INK, fontsize=10, parse_math=False)
+        for node, name in enumerate(run.operations):
+            draw_cell(axes, grid.x(node), y, styles[name])
+    draw_shares(axes, agreed, grid, base)
+    axes.figure.savefig(path, dpi=DOTS_PER_INCH)
+
+
+def by_strategy(found: Sequence[Found]) -> list[Found]:
+    """Those of one strategy together, strategies in order of first appearance."""
+    order = list(dict.fromkeys(run.strategy for run in found))
+    return sorted(found, key=lambda run: order.index(run.strategy))
+
+
+def name_of(run: Found) -> str:
+    return f"{run.name} ({run.strategy})"
+
+
+def draw_shares(axes: "Axes", agreed: Agreement, grid: Grid, base: float) -> None:
+    """A bar a node from `base` upwards, full height where all pairs agree, and what chance would give as a line."""
+    label = f"pairs that agree\n{fmean(agreed.nodes):.0%} on average\nchance: {fmean(agreed.chance):.0%} (line)"
+    axes.text(MARGIN, base + BAR_HEIGHT / 2, label, va="center", color=INK, fontsize=9)
+    for node, (share, chance) in enumerate(zip(agreed.nodes, agreed.chance, strict=True)):
+        x, more = grid.x(node), share > chance
+        draw_box(axes, (x, base + BAR_HEIGHT / 2), (CELL, BAR_HEIGHT), INPUT_COLOUR, radius=0.0)
+        size = (CELL, BAR_HEIGHT * share)
+        draw_box(axes, (x, base + size[1] / 2), size, INK if more else PALE_INK, radius=0.0)
+        y = base + BAR_HEIGHT * chance
+        axes.plot([x - PITCH / 2, x + PITCH / 2], [y, y], color="#EE6677", linewidth=1.6, zorder=3)
+        axes.text(x, base - 0.12, f"{share:.0%}", ha="center", va="center", color=PALE_INK, fontsize=6)
+
+
+def new_axes(width: float, bottom: float, top: float) -> "Axes":
+    """Bare axes in inches of a new figure."""
+    return inch_axes(new_figure(width, top - bottom), bottom, top)
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    return Figure(figsize=(width, height), facecolor="white")
