@@ -42,9 +42,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--overwrite", action="store_true", help="replace the explanation that output_dir holds")
     parser.add_argument("--eval_images", type=int, help="score only texts about so many images; default: the search's")
     parser.add_argument("--data_dir", help="folder with the data set's files; default: the search's")
-    parser.add_argument(
-        "--jobs", type=int, default=0, help="networks scored at a time; 0: on CPUs one a core, else one"
-    )
+    parser.add_argument("--jobs", type=int, default=0, help="networks scored at a time; default: on CPUs one a core")
     return parser.parse_args()
 
 

@@ -4,7 +4,7 @@ To leave a node out means that its operation adds nothing to its input, which th
 what follows has only learnt from normalised states.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -38,6 +38,11 @@ class Effects(NamedTuple):
     @property
     def chosen(self) -> tuple[str, ...]:
         return self.genotype.encoder + self.genotype.decoder
+
+    @property
+    def noise(self) -> float:
+        """A change below this may be one of the sample of texts alone."""
+        return ERRORS * self.error
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -112,7 +117,7 @@ def most_important(effects: Effects) -> list[int]:
 
 def summary(effects: Effects) -> list[str]:
     """A few sentences on what matters in the network."""
-    noise = ERRORS * effects.error
+    noise = effects.noise
     costs = [changes[LEFT_OUT] for changes in effects.changes]
     first = [describe(effects, node) for node in most_important(effects)[:TOLD] if costs[node] < 0]
     idle = sum(cost >= -noise for cost in costs)
@@ -121,7 +126,7 @@ def summary(effects: Effects) -> list[str]:
         "may be noise (two standard errors)",
         f"matter most: {', '.join(first) or 'none'}",
         f"{idle} of {len(costs)} nodes can each be left out within that noise",
-        *best_change(effects, noise),
+        best_change(effects),
     ]
 
 
@@ -129,10 +134,11 @@ def describe(effects: Effects, node: int) -> str:
     return f"{effects.nodes[node]} {effects.chosen[node]} (left out: {effects.changes[node][LEFT_OUT]:+.3f})"
 
 
-def best_change(effects: Effects, noise: float) -> Sequence[str]:
+def best_change(effects: Effects) -> str:
     """The single change that would improve the network most, if any does."""
     gain, node, name = max((gain, node, name) for node, row in enumerate(effects.changes) for name, gain in row.items())
     if gain <= 0:
-        return ["no single change improves it"]
-    trust = "more than noise" if gain > noise else "within noise"
-    return [f"the best single change is {name} at {effects.nodes[node]} ({gain:+.3f}, {trust})"]
+        return "no single change improves it"
+    trust = "more than noise" if gain > effects.noise else "within noise"
+    how = "leaving it out" if name == LEFT_OUT else name
+    return f"the best single change is {how} at {effects.nodes[node]} ({gain:+.3f}, {trust})"

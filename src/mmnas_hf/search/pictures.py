@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Sizes in inches.
-EFFECT, SIDE_GAP, HEADER, FOOT, SCALE_WIDTH = 0.46, 0.3, 1.0, 0.75, 3.0
+EFFECT, SIDE_GAP, HEADER, FOOT, SCALE_WIDTH = 0.46, 0.3, 1.0, 0.85, 3.0
 CHARACTER = 0.088
 PANEL_WIDTH, MEAN_HEIGHT, NODE_HEIGHT = 8.0, 2.0, 0.2
 BAR_HEIGHT, ROW = 1.2, 0.4
@@ -76,7 +76,7 @@ def draw_effects(effects: Effects, path: Path) -> None:
     """A heat map: operations and "left out" by nodes, the change of the metric as colour and number."""
     styles = operation_styles(name for node in effects.changes for name in node)
     rows = [name for name in styles if name != LEFT_OUT] + [LEFT_OUT]
-    left = MARGIN + CHARACTER * max(len(label_of(name, styles)) for name in rows) + 0.15
+    left = MARGIN + CHARACTER * max(len(label_of(name, styles)) for name in rows) + CELL + 0.3
     grid = Grid(left, len(effects.genotype.encoder), len(effects.genotype.decoder), EFFECT)
     height = EFFECT * len(rows)
     axes = new_axes(max(grid.right + MARGIN, SMALLEST_WIDTH), -FOOT, height + HEADER)
@@ -85,9 +85,10 @@ def draw_effects(effects: Effects, path: Path) -> None:
     grid.draw_header(axes, height)
     for number, name in enumerate(rows):
         y = height - EFFECT * (number + 0.5)
-        axes.text(left - 0.1, y, label_of(name, styles), ha="right", va="center", color=INK, fontsize=10)
+        draw_cell(axes, left - CELL / 2 - 0.1, y, styles[name])
+        axes.text(left - CELL - 0.2, y, label_of(name, styles), ha="right", va="center", color=INK, fontsize=10)
         draw_effect_row(axes, effects, name, grid, y)
-    draw_scale(axes, left, largest(effects))
+    draw_scale(axes, left, scale_of(effects), effects.noise)
     axes.figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
@@ -95,16 +96,16 @@ def label_of(name: str, styles: Mapping[str, OperationStyle]) -> str:
     return "left out" if name == LEFT_OUT else styles[name].name
 
 
-def largest(effects: Effects) -> float:
-    """The largest change either way; 1 where nothing changes anything."""
-    return max((abs(change) for node in effects.changes for change in node.values()), default=0.0) or 1.0
+def scale_of(effects: Effects) -> float:
+    """The change with the strongest colour: the largest, but at least what may be noise, which is to look like it."""
+    return max(effects.noise, *(abs(change) for node in effects.changes for change in node.values())) or 1.0
 
 
 def draw_effect_row(axes: "Axes", effects: Effects, name: str, grid: Grid, y: float) -> None:
     """One operation at every node that may have it; a frame marks where it was chosen."""
     from matplotlib import colormaps  # noqa: PLC0415 - slow to import
 
-    scale = largest(effects)
+    scale = scale_of(effects)
     for node, (changes, chosen) in enumerate(zip(effects.changes, effects.chosen, strict=True)):
         if name not in changes:
             continue
@@ -132,7 +133,7 @@ def draw_frame(axes: "Axes", centre: tuple[float, float]) -> None:
     axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=INK, linewidth=1.8, zorder=4))
 
 
-def draw_scale(axes: "Axes", left: float, scale: float) -> None:
+def draw_scale(axes: "Axes", left: float, scale: float, noise: float) -> None:
     """What colours mean, below the map."""
     from matplotlib import colormaps  # noqa: PLC0415
 
@@ -143,8 +144,8 @@ def draw_scale(axes: "Axes", left: float, scale: float) -> None:
     for share, change in ((0.0, -scale), (0.5, 0.0), (1.0, scale)):
         x = left + SCALE_WIDTH * share
         axes.text(x, y - 0.2, points(change), ha="center", va="center", color=PALE_INK, fontsize=8)
-    note = "change in percent points; framed: found"
-    axes.text(left + SCALE_WIDTH + 0.2, y, note, va="center", color=PALE_INK, fontsize=8)
+    note = f"change in percent points, below {PERCENT * noise:.1f} perhaps noise; framed: found"
+    axes.text(left, y - 0.42, note, va="center", color=PALE_INK, fontsize=8)
 
 
 def draw_entropy(history: Sequence[Mapping[str, Any]], path: Path) -> None:
