@@ -59,12 +59,18 @@ class Plan(NamedTuple):
 def candidates(found: Genotype, space: SearchSpace, args: CompareArguments, seed: int) -> list[Candidate]:
     """The found architecture, MCAN's pattern at the same depth and random ones that differ from each other."""
     pattern = mcan(len(space.encoder), len(space.decoder))
-    generator, drawn = random.Random(seed), {}
-    while len(drawn) < min(args.random_architectures, space.size):
-        drawn[space.sample(generator)] = None
+    drawn = random_genotypes(space, args.random_architectures, random.Random(seed))
     named = [Candidate("found", found), Candidate("mcan", pattern)]
     named += [Candidate(f"random {number}", genotype) for number, genotype in enumerate(drawn, start=1)]
     return named + [Candidate("text only", pattern, blind=True)] * args.text_only
+
+
+def random_genotypes(space: SearchSpace, count: int, generator: random.Random) -> list[Genotype]:
+    """Uniformly drawn genotypes that differ from each other; all of a space that has no more."""
+    drawn: dict[Genotype, None] = {}
+    while len(drawn) < min(count, space.size):
+        drawn[space.sample(generator)] = None
+    return list(drawn)
 
 
 def retraining_arguments(args: TrainArguments, compare: CompareArguments, search_steps: int) -> TrainArguments:

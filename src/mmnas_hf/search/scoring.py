@@ -69,6 +69,7 @@ class SupernetScorer:
         self.judge = Judge(supernet, corpus, rows, quiet(args))
         self.jobs = jobs if args.world_size == 1 else 1
         self.file, self.writes = file, args.process_index == 0
+        self.hidden = args.disable_tqdm or not self.writes
         self.known: dict[str, float] = read_json(file) if file is not None and file.is_file() else {}
         self.workers: Workers | None = None
 
@@ -82,7 +83,7 @@ class SupernetScorer:
     def __call__(self, genotypes: Sequence[Genotype]) -> list[float]:
         """The task's metric of every genotype, higher is better."""
         new = [genotype for genotype in dict.fromkeys(genotypes) if str(genotype) not in self.known]
-        hidden = not self.writes or len(new) <= 1
+        hidden = self.hidden or len(new) <= 1
         for genotype, score in tqdm(
             zip(new, self.scores(new), strict=True), "Scoring networks", len(new), leave=False, disable=hidden
         ):

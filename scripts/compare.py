@@ -1,0 +1,67 @@
+"""Compare search strategies at an equal budget: search with several seeds, and train all that is found alike.
+
+Run the same command again to continue a comparison that was stopped; what is finished is never done again.
+
+python scripts/compare.py
+python scripts/compare.py --task vqa --strategies proxyless darts random --seeds 0 1
+python scripts/compare.py --data nlvr --data_dir downloads/nlvr --equal examples
+"""
+
+from pathlib import Path
+
+from mmnas_hf.contest.budget import Budget
+from mmnas_hf.contest.cells import Setting
+from mmnas_hf.contest.folder import claim_contest, write_report
+from mmnas_hf.contest.plan import Contest, ContestArguments
+from mmnas_hf.contest.report import markdown, report
+from mmnas_hf.contest.running import Finished, run_cells
+
+from mmnas_hf.cli import (
+    DataArguments,
+    ModelArguments,
+    OutputArguments,
+    Parser,
+    SpaceArguments,
+    build_config,
+    load_corpus,
+    run,
+    show,
+    start_record,
+)
+from mmnas_hf.comparison import default_jobs, retraining_arguments
+from mmnas_hf.errors import InputError, RunError
+from mmnas_hf.search.trainer import SearchArguments
+from mmnas_hf.training import planned_steps
+
+
+def main() -> None:
+    parser = Parser(
+        (DataArguments, SpaceArguments, ModelArguments, ContestArguments, OutputArguments, SearchArguments),
+        __doc__,
+    )
+    data, space, sizes, comparison, output, args = parser.parse()
+    if args.world_size > 1:
+        raise InputError("compare.py shares its work among processes by itself; start it with python, and give --jobs")
+    corpus = load_corpus(data)
+    config = build_config(corpus, sizes, search_space=space.space)
+    split = corpus.search_split(args.seed)
+    args.max_steps = planned_steps(args, len(split.weights))
+    retraining = retraining_arguments(args, comparison, args.max_steps)
+    setting = Setting(Path(args.output_dir), corpus, config, args, retraining, sizes.word_vectors, data.eval_images)
+    budget = Budget(corpus, config, args, corpus.task.scored_examples(setting.watched(split.architecture)))
+    contest = Contest(comparison, config.space, corpus.task.name, budget, retraining.max_steps, args.seed)
+    claim_contest(setting.folder, output.overwrite, args, data, space, sizes, comparison)
+    start_record(args, data, space, sizes, comparison)
+
+    jobs = comparison.jobs or default_jobs(args)
+    failed = run_cells(contest.cells, contest.follow, setting, jobs)
+    result = report(contest, Finished(setting.folder), corpus.task.metric, failed)
+    write_report(setting.folder, result)
+    show(markdown(result))
+    if failed:
+        raise RunError(f"{len(failed)} cells failed ({', '.join(failed)}); run the same command to try them again")
+    show(f"see {setting.folder}")
+
+
+if __name__ == "__main__":
+    run(main)
