@@ -17,7 +17,7 @@ checkpoint.pkl and the architecture file, with which the original evaluates; opt
 Checkpoints are read as plain tensors: a file that asks for anything else is refused.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -37,8 +37,10 @@ from mmnas_hf.conversion import (
     words_processor,
 )
 from mmnas_hf.errors import InputError
-from mmnas_hf.records import write_record
+from mmnas_hf.runs import RunRecord
 from mmnas_hf.tasks import TASKS, Task, get_task
+
+FOREIGN = "The weights come from another program, whose training is not recorded here."
 
 
 @dataclass
@@ -78,14 +80,19 @@ class ConvertArguments:
 
 
 def main() -> None:
-    (args,) = Parser(ConvertArguments, __doc__).read()
+    parser = Parser(ConvertArguments, __doc__)
+    (args,) = parser.read()
     task, folder = get_task(args.task), Path(args.output_dir)
+    notes = [] if args.to_original else [FOREIGN]
     with new_folder(folder) as draft:
+        arguments = {type(args).__name__: asdict(args)}
+        record = RunRecord(draft, arguments, repeats=parser.repeats, notes=notes)
         if args.to_original:
             restore(task, args.checkpoint, draft)
         else:
             convert(task, args, draft)
             write_card(draft, folder)
+        record.finish()
     show(f"see {folder}")
 
 
@@ -98,7 +105,6 @@ def convert(task: Task, args: ConvertArguments, folder: Path) -> None:
     if args.vocab:
         words_processor(read_entries(Path(args.vocab)), model.config, task).save_pretrained(folder)
     save_converted(converted, folder)
-    write_record(folder, notes=["The weights come from another program, whose training is not recorded here."])
     kind = "supernet, most probable" if model.config.genotype is None else "network"
     show(f"{kind} {genotype_of(converted)}: {model.num_parameters():,} parameters, {model.config.vocab_size} words")
     if not args.vocab:

@@ -53,7 +53,8 @@ def main() -> None:
     supernet = build_model(corpus, config, args.seed)
     start_words(supernet, corpus, sizes.word_vectors, args.seed)
     claim_folder(args, output.overwrite, output.resume)
-    folder = start_record(args, data, space, sizes, comparison)
+    record = start_record(args, data, space, sizes, comparison, corpus=corpus, repeats=parser.repeats)
+    folder = record.folder
 
     jobs = comparison.jobs or default_jobs(args)
     searched = search(supernet, strategy, corpus, args, split, watched, jobs)
@@ -83,6 +84,7 @@ def main() -> None:
     for warning in warnings:
         say(args, f"warning: {warning}")
     say(args, f"search {searched.seconds:.0f} s, retraining {sum(row['seconds'] for row in rows):.0f} s; see {folder}")
+    record.finish()
     share(args)
 
 

@@ -59,7 +59,8 @@ def main() -> None:
         start_words(model, corpus, sizes.word_vectors, args.seed)
     rows, scored = corpus.rows("train"), corpus.rows("test", data.eval_images)
     claim_folder(args, output.overwrite, output.resume)
-    folder = start_record(args, data, architecture, sizes)
+    record = start_record(args, data, architecture, sizes, corpus=corpus, repeats=parser.repeats)
+    folder = record.folder
 
     trained = train(model, corpus, rows, scored, args)
     if args.process_index == 0:
@@ -78,6 +79,7 @@ def main() -> None:
         write_card(folder)
     score = trained.metrics[corpus.task.metric]
     say(args, f"{genotype}: {corpus.task.metric} {score:.3f} in {trained.seconds:.0f} s; see {folder}")
+    record.finish()
     share(args)
 
 

@@ -23,7 +23,8 @@ from mmnas_hf.data.facts import FACTS, find_facts
 from mmnas_hf.data.published import PUBLICATIONS
 from mmnas_hf.errors import InputError
 from mmnas_hf.genotype import PUBLISHED, Genotype
-from mmnas_hf.records import FLAGS, Record, portable, read_record, without_tokens
+from mmnas_hf.privacy import portable, without_tokens
+from mmnas_hf.records import FLAGS, Record, read_record
 from mmnas_hf.tasks import TASKS
 from scripts import FAST, SIZES, SPACE, call, refusal
 from tiny import FEATURE_SIZE, HEIGHT, WIDTH, save_tiny, tiny_config

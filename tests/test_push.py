@@ -14,9 +14,9 @@ from hub_server import LocalHub, known_hub, python
 from mmnas_hf import Genotype, MMnasForVisualQuestionAnswering, MMnasProcessor
 from mmnas_hf.conversion import to_original
 from mmnas_hf.genotype import SearchSpace
+from mmnas_hf.privacy import portable
 from mmnas_hf.sharing.architectures import lay_out_architecture
 from mmnas_hf.sharing.models import lay_out_run
-from mmnas_hf.sharing.privacy import without_paths
 from mmnas_hf.sharing.runs import read_run
 from scripts import call, refusal
 from tiny import FEATURE_SIZE, HEIGHT, WIDTH, save_tiny, tiny_config
@@ -183,7 +183,7 @@ def test_an_architecture_of_a_training_tells_what_scored_it_and_claims_no_search
     run = json.loads((trained / "run.json").read_text())
     assert known["versions"] == run["versions"]
     assert known["search"] == {name: run[name] for name in ("seed", "data")} | {
-        "command": without_paths(run["command"]),
+        "command": portable(run["command"]),
         "split": "test",
     }
     text = ModelCard.load(tmp_path / "README.md").text

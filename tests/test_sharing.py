@@ -9,8 +9,8 @@ from hub_server import LocalHub, known_hub
 from mmnas_hf import Genotype, InputError
 from mmnas_hf.genotype import PUBLISHED, SearchSpace
 from mmnas_hf.hub import Place
+from mmnas_hf.privacy import check_texts, portable
 from mmnas_hf.sharing.architectures import Architecture, push_architecture
-from mmnas_hf.sharing.privacy import check_texts, without_paths
 from mmnas_hf.tasks import TASKS
 
 GENOTYPE = Genotype.parse("SF|SGRF")
@@ -234,12 +234,12 @@ NO_PATHS = [
 
 @pytest.mark.parametrize(("text", "kept"), PATHS)
 def test_of_a_local_path_only_the_last_name_is_kept(text, kept):
-    assert without_paths({"a": [text]}) == {"a": [kept]}
+    assert portable({"a": [text]}) == {"a": [kept]}
 
 
 @pytest.mark.parametrize("text", NO_PATHS)
 def test_other_texts_are_kept(text):
-    assert without_paths(text) == text
+    assert portable(text) == text
 
 
 @pytest.mark.parametrize("text", NO_PATHS)

@@ -13,7 +13,8 @@ from .drawing import draw_genotype
 from .files import CARD_FILE, DRAWING_FILE, write_text
 from .genotype import PUBLISHED, Genotype, SearchSpace
 from .pipeline_mmnas import PIPELINES
-from .records import Record, Scores, portable, read_record
+from .privacy import portable
+from .records import Record, Scores, read_record
 from .tasks import TASKS
 
 TEMPLATE = Path(__file__).with_name("card_template.md")

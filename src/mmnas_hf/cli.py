@@ -5,7 +5,7 @@ import errno
 import logging
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -22,14 +22,15 @@ from .checkpoints import list_checkpoints, newest_good
 from .configuration_mmnas import MMnasConfig
 from .corpus import ROLES, Corpus
 from .data import DATASETS, facts_name, find_source, keep_groups
+from .data.fingerprint import data_fingerprint
 from .errors import InputError, RunError, first_line
-from .files import DRAFT_SUFFIX, RECORD_FILE, RESULTS_FILE, write_json
+from .files import DRAFT_SUFFIX, RECORD_FILE, RESULTS_FILE, read_json, write_json
 from .genotype import DECODER_CANDIDATES, DECODER_NODES, ENCODER_CANDIDATES, ENCODER_NODES, SearchSpace
 from .hub import Place
 from .modeling_mmnas import MMnasForTask
 from .operations import OPERATIONS
 from .processing_mmnas import MMnasProcessor
-from .records import write_record
+from .runs import RunRecord, read_arguments
 from .sharing.models import push_run
 from .tasks import TASKS, Task, get_task
 from .training import TrainArguments
@@ -37,6 +38,8 @@ from .word_vectors import initialise_embedding
 
 EXIT_FAILED_RUN, EXIT_WRONG_INPUT = 1, 2
 REFUSED_WRITES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
+NOTHING = (None, False, "", [], {})  # what an argument is that does nothing
+REPEAT = f"{RECORD_FILE} of a run that is repeated: all its arguments but those that flags give, and output_dir."
 
 logger = logging.getLogger(__name__)
 
@@ -143,37 +146,86 @@ class OutputArguments:
 
 
 class Parser(HfArgumentParser):
-    """A parser whose complaints are `InputError`s, and whose defaults follow the chosen data set and task."""
+    """A parser whose complaints are `InputError`s, and whose defaults follow the chosen data set and task.
+
+    What fills a folder may also take its defaults from the record of an earlier run, `repeats`.
+    """
 
     def __init__(self, argument_classes: type | Sequence[type], description: str | None, **kwargs: Any):
         shown = argparse.RawDescriptionHelpFormatter
         super().__init__(
             argument_classes, description=description, usage="%(prog)s [flags]", formatter_class=shown, **kwargs
         )
+        self.repeats: Path | None = None
+        if "output_dir" in self.known:
+            self.add_argument("--repeat", default=argparse.SUPPRESS, help=REPEAT)
+
+    @property
+    def known(self) -> dict[str, argparse.Action]:
+        return {action.dest: action for action in self._actions}
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see --help")
 
     def parse(self, arguments: Sequence[str] | None = None) -> tuple[Any, ...]:
-        """The arguments with defaults that follow the chosen data set and task."""
+        """The arguments with defaults that follow a repeated run, or the chosen data set and task."""
+        arguments, repeated = self.take_repeat(arguments)
         data = Parser(DataArguments, None, add_help=False)
-        data.set_defaults(task=None)
+        data.set_defaults(**{"task": None} | {name: repeated[name] for name in ("task", "data") if name in repeated})
         chosen, _ = data.parse_known_args(arguments)
-        source, known = find_source(chosen.data), {action.dest for action in self._actions}
+        source = find_source(chosen.data)
         task = get_task(chosen.task or source.task).name
         defaults = {"task": task, "output_dir": f"runs/{Path(self.prog).stem}-{Path(chosen.data).name}-{task}"}
-        settings = defaults | source.settings_for(task, training="inherit" in known)
-        self.set_defaults(**{name: value for name, value in settings.items() if name in known})
-        return self.read(arguments)
+        settings = defaults | source.settings_for(task, training="inherit" in self.known) | repeated
+        return self.read(arguments, settings)
 
-    def read(self, arguments: Sequence[str] | None = None) -> tuple[Any, ...]:
-        """The arguments with the defaults that they have."""
+    def read(
+        self, arguments: Sequence[str] | None = None, settings: Mapping[str, Any] | None = None
+    ) -> tuple[Any, ...]:
+        """The arguments with the defaults that they have, or other settings."""
+        arguments, repeated = self.take_repeat(arguments)
+        self.set_settings({**(settings or {}), **repeated})
         try:
             return self.parse_args_into_dataclasses(arguments)
         except InputError:
             raise
         except ValueError as error:  # of transformers' own argument classes
             raise InputError(f"{error}; see --help") from None
+
+    def set_settings(self, settings: Mapping[str, Any]) -> None:
+        """Make these the defaults of the flags that there are."""
+        known = self.known
+        for name in settings.keys() & known.keys():
+            known[name].default, known[name].required = settings[name], False
+
+    def take_repeat(self, arguments: Sequence[str] | None) -> tuple[list[str], dict[str, Any]]:
+        """The words without `--repeat FILE`, and the arguments of the run that it names."""
+        if "output_dir" not in self.known:
+            return list(sys.argv[1:] if arguments is None else arguments), {}
+        parser = Parser((), None, add_help=False)
+        parser.add_argument("--repeat", type=Path)
+        chosen, words = parser.parse_known_args(arguments)
+        if chosen.repeat is None:
+            return words, {}
+        self.repeats = chosen.repeat
+        flags = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in words}
+        return words, self.repeated_arguments(chosen.repeat, flags)
+
+    def repeated_arguments(self, path: Path, flags: Collection[str]) -> dict[str, Any]:
+        """The arguments of the record in a file, for a run with some flags of its own.
+
+        Raises `InputError` for arguments that this script does not know, and for those whose folder was left out of the
+        record and that no flag gives.
+        """
+        repeated, record = read_arguments(path), read_json(path)
+        if unknown := [name for name, value in repeated.items() if name not in self.known and value not in NOTHING]:
+            raise InputError(
+                f"{path} has arguments that {self.prog} does not know: {', '.join(unknown)}; repeat it with the script "
+                f"and the version that wrote it ({record.get('command')}), or take them out of the file"
+            )
+        if lost := [name for name in record.get("cut", ()) if name in repeated and name not in flags]:
+            raise InputError(f"{path} does not tell in which folder they were: give --{', --'.join(lost)}")
+        return repeated
 
 
 def load_corpus(args: DataArguments, tokenizer: PreTrainedTokenizerFast | None = None) -> Corpus:
@@ -226,20 +278,24 @@ def start_words(model: MMnasForTask, corpus: Corpus, path: str | None, seed: int
     logger.warning("%s: %s", path, coverage)
 
 
-def start_record(args: TrainArguments, data: DataArguments, *others: Any) -> Path:
-    """Write how the run was started into its folder; a folder with this file is a run's."""
-    folder = Path(args.output_dir)
-    if args.process_index == 0:
-        folder.mkdir(parents=True, exist_ok=True)
-        arguments = {type(part).__name__: asdict(part) for part in (data, *others)}
-        write_record(
-            folder,
-            args.world_size,
-            seed=args.seed,
-            data=facts_name(data.data),
-            arguments=arguments | {type(args).__name__: args.to_dict()},
-        )
-    return folder
+def start_record(
+    args: TrainArguments, data: DataArguments, *others: Any, corpus: Corpus, repeats: Path | None = None
+) -> RunRecord:
+    """Write how the run was started into its folder; a folder with this file is a run's.
+
+    `repeats` is the record of a run that is repeated; of its data and versions, differences are warned of.
+    """
+    main = args.process_index == 0
+    return RunRecord(
+        Path(args.output_dir),
+        {type(part).__name__: asdict(part) for part in (data, *others)} | {type(args).__name__: args.to_dict()},
+        args.world_size,
+        main,
+        repeats,
+        seed=args.seed,
+        data=facts_name(data.data),
+        fingerprint=data_fingerprint(corpus.splits, corpus.store) if main else {},
+    )
 
 
 def claim_folder(args: TrainArguments, overwrite: bool, resume: bool = False) -> None:

@@ -1,15 +1,10 @@
-"""What a run leaves about itself, and the record of a network or an architecture that its card is filled from."""
+"""The record of a network or an architecture that its card is filled from, as read from what a run left."""
 
-import shlex
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
-from . import __version__
 from .errors import InputError
 from .files import (
     CONFIG_FILE,
@@ -22,9 +17,9 @@ from .files import (
     write_json,
 )
 from .genotype import Genotype
+from .privacy import portable
 from .tasks import TASKS
 
-LIBRARIES = ("torch", "transformers", "datasets", "accelerate")
 SIZES = ("hidden_size", "word_size", "region_size", "pooler_size", "relation_size", "vocab_size", "box_feature")
 #: Flags that say how a network came about, in the order in which a card lists them.
 FLAGS = (
@@ -36,7 +31,6 @@ FLAGS = (
     *("strategy", "warm_up", "weight_steps", "gates", "architecture_learning_rate", "prior", "evaluations"),
     *("population", "progressive", "stable_epochs", "retrain_budget"),
 )
-HIDDEN = "TOKEN"
 UNSET = (None, False, [], -1)
 SEARCHED = (
     "After {steps:,} steps the choice of a node has an entropy of {entropy:.2f} nats on average; it moved {moved:.2f} "
@@ -182,51 +176,4 @@ def chosen_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
     chosen = {name: flags[name] for name in FLAGS if flags.get(name) not in UNSET}
     unused = {name for name, other in NEED.items() if other not in chosen}
     unused |= {"num_train_epochs"} if "max_steps" in chosen else set()
-    return {name: shown(value) for name, value in chosen.items() if name not in unused}
-
-
-def shown(value: Any) -> Any:
-    return portable(value) if isinstance(value, str) else value
-
-
-def write_record(folder: Path, processes: int = 1, **entries: Any) -> None:
-    """Write how the running script was called, and what else it has to say, into the folder that it fills."""
-    record = {"command": command_line(processes), **entries, "versions": versions()}
-    write_json(folder / RECORD_FILE, record, default=str)
-
-
-def command_line(processes: int = 1) -> str:
-    """How the running script was called, without the folders of this machine."""
-    start = "python" if processes == 1 else f"torchrun --nproc_per_node {processes}"
-    script, *flags = sys.argv
-    return f"{start} scripts/{Path(script).name} {shlex.join(map(portable, without_tokens(flags)))}".strip()
-
-
-def without_tokens(flags: Sequence[str]) -> list[str]:
-    """The words of a command without the values of flags such as `--hub_token`."""
-    shown = []
-    for before, word in pairwise(["", *flags]):
-        flag, equals, _ = word.partition("=")
-        is_value = takes_token(before) and not word.startswith("--")
-        shown.append(HIDDEN if is_value else f"{flag}={HIDDEN}" if takes_token(flag) and equals else word)
-    return shown
-
-
-def takes_token(flag: str) -> bool:
-    """Whether a token follows: flags may also be written with hyphens, and cut as long as they are told apart."""
-    name = flag.replace("-", "_")
-    return name.startswith("__") and (name.endswith("_token") or name.startswith("__hub_t"))
-
-
-def portable(word: str) -> str:
-    """The same word of a command, its absolute path cut to the part below the working folder, or to its name."""
-    flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
-    path = Path(value)
-    if path.is_absolute():
-        value = str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path.name)
-    return f"{flag}{equals}{value}"
-
-
-def versions() -> dict[str, str]:
-    """The versions of this package and of what computes."""
-    return {"mmnas_hf": __version__, **{name: version(name) for name in LIBRARIES}}
+    return {name: portable(value) for name, value in chosen.items() if name not in unused}

@@ -16,7 +16,7 @@ from ..errors import InputError, first_line
 from ..files import CARD_FILE, CONFIG_FILE, DRAWING_FILE, GENOTYPE_FILE, write_json
 from ..genotype import Genotype
 from ..hub import Place, find_file, upload
-from .privacy import check_texts, without_paths
+from ..privacy import check_texts, portable
 
 ARCHITECTURE_FILE = "architecture.json"  # what is known of the genotype
 FILES = (GENOTYPE_FILE, DRAWING_FILE, ARCHITECTURE_FILE, CARD_FILE)
@@ -50,7 +50,7 @@ class Architecture:
         """All but the genotype as plain data without local paths."""
         known = {name: value for name, value in asdict(self).items() if name != "genotype"}
         try:
-            return without_paths(json.loads(json.dumps(known, default=plain)))
+            return portable(json.loads(json.dumps(known, default=plain)))
         except TypeError as error:
             raise InputError(f"search holds what JSON cannot: {error}") from None
 
@@ -94,7 +94,7 @@ def load_genotype(source: str | Path, **access: Any) -> Genotype:
 def lay_out_architecture(architecture: Architecture, folder: Path, place: str) -> None:
     """Write all that a repository holds into a folder; `place` is what `from_pretrained` will take."""
     from ..cards import architecture_card  # noqa: PLC0415 - slow to import, and needed only here
-    from ..records import versions  # noqa: PLC0415
+    from ..runs import versions  # noqa: PLC0415
     from ..tasks import get_task  # noqa: PLC0415
 
     get_task(architecture.task)
@@ -125,8 +125,6 @@ def draft_of(folder: str | Path, mark: str) -> Iterator[Path]:
 
 def save_architecture(architecture: Architecture, folder: str | Path) -> None:
     """Write all that a repository would hold into a folder, or nothing."""
-    from ..records import portable  # noqa: PLC0415
-
     with draft_of(folder, ARCHITECTURE_FILE) as draft:
         lay_out_architecture(architecture, draft, portable(str(folder)))
 

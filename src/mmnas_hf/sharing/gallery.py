@@ -13,10 +13,9 @@ from pyarrow import parquet
 from ..errors import InputError
 from ..files import CARD_FILE
 from ..hub import Place, upload
-from ..records import portable
+from ..privacy import check_texts, portable
 from .architectures import Architecture, draft_of
 from .picture import GalleryRow, draw_gallery
-from .privacy import check_texts
 from .runs import read_architecture
 
 TABLE_FILE, PICTURE_FILE = "gallery.parquet", "gallery.png"

@@ -17,9 +17,9 @@ from ..files import (
     write_json,
 )
 from ..hub import Place, upload
+from ..privacy import check_texts, portable
 from ..remote_code import add_remote_code
 from .architectures import FILES, MARKS
-from .privacy import check_texts, without_paths
 from .runs import network_folder, read_run
 
 WEIGHTS = "model*.safetensors"
@@ -65,7 +65,7 @@ def copy_files(source: Path, folder: Path, patterns: tuple[str, ...], json_files
             shutil.copyfile(path, folder / path.name)
     for name in json_files:
         if (source / name).is_file():
-            write_json(folder / name, without_paths(read_json(source / name)))
+            write_json(folder / name, portable(read_json(source / name)))
 
 
 def push_run(run: str | Path, place: Place) -> str:
