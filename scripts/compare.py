@@ -9,13 +9,6 @@ python scripts/compare.py --data nlvr --data_dir downloads/nlvr --equal examples
 
 from pathlib import Path
 
-from mmnas_hf.contest.budget import Budget
-from mmnas_hf.contest.cells import Setting
-from mmnas_hf.contest.folder import claim_contest, write_report
-from mmnas_hf.contest.plan import Contest, ContestArguments
-from mmnas_hf.contest.report import markdown, report
-from mmnas_hf.contest.running import Finished, run_cells
-
 from mmnas_hf.cli import (
     DataArguments,
     ModelArguments,
@@ -29,6 +22,12 @@ from mmnas_hf.cli import (
     start_record,
 )
 from mmnas_hf.comparison import default_jobs, retraining_arguments
+from mmnas_hf.contest.budget import Budget
+from mmnas_hf.contest.cells import Setting
+from mmnas_hf.contest.folder import claim_contest, write_report
+from mmnas_hf.contest.plan import Contest, ContestArguments
+from mmnas_hf.contest.report import markdown, report
+from mmnas_hf.contest.running import Finished, run_cells
 from mmnas_hf.errors import InputError, RunError
 from mmnas_hf.search.trainer import SearchArguments
 from mmnas_hf.training import planned_steps
@@ -51,12 +50,13 @@ def main() -> None:
     budget = Budget(corpus, config, args, corpus.task.scored_examples(setting.watched(split.architecture)))
     contest = Contest(comparison, config.space, corpus.task.name, budget, retraining.max_steps, args.seed)
     claim_contest(setting.folder, output.overwrite, args, data, space, sizes, comparison)
-    start_record(args, data, space, sizes, comparison)
+    record = start_record(args, data, space, sizes, comparison, corpus=corpus, repeats=parser.repeats)
 
     jobs = comparison.jobs or default_jobs(args)
     failed = run_cells(contest.cells, contest.follow, setting, jobs)
     result = report(contest, Finished(setting.folder), corpus.task.metric, failed)
     write_report(setting.folder, result)
+    record.finish()
     show(markdown(result))
     if failed:
         raise RunError(f"{len(failed)} cells failed ({', '.join(failed)}); run the same command to try them again")

@@ -23,7 +23,8 @@ from mmnas_hf.cli import DataArguments, load_corpus, load_model, load_tokenizer,
 from mmnas_hf.comparison import default_jobs
 from mmnas_hf.errors import InputError
 from mmnas_hf.files import RECORD_FILE, read_json, write_text
-from mmnas_hf.records import portable, write_record
+from mmnas_hf.privacy import portable
+from mmnas_hf.runs import RunRecord
 from mmnas_hf.search.explanation import common_space, explain_agreement, explain_development, explain_effects
 from mmnas_hf.search.finished import Finished, names_of, read_finished
 from mmnas_hf.search.scoring import Judge
@@ -41,6 +42,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--output_dir", type=Path, help=f"default, for a single search: {EXPLAINED} in its folder")
     parser.add_argument("--overwrite", action="store_true", help="replace the explanation that output_dir holds")
     parser.add_argument("--eval_images", type=int, help="score only texts about so many images; default: the search's")
+    parser.add_argument("--data", help="where the searches' data are now, if that is not below the working folder")
     parser.add_argument("--data_dir", help="folder with the data set's files; default: the search's")
     parser.add_argument("--jobs", type=int, default=0, help="networks scored at a time; default: on CPUs one a core")
     return parser.parse_args()
@@ -51,7 +53,9 @@ def main() -> None:
     searches = [read_finished(folder) for folder in args.runs]
     names, folder = names_of(searches), output_folder(args)
     space = common_space(searches) if "agreement" in args.parts else None
-    claim(folder, [portable(str(search.folder.resolve())) for search in searches], args.overwrite)
+    explained = [portable(str(search.folder.resolve())) for search in searches]
+    claim(folder, explained, args.overwrite)
+    record = RunRecord(folder, {"arguments": vars(args)}, **{EXPLAINED: explained})
     told = []
     if space and len(searches) > 1:
         found = [search.found(name) for search, name in zip(searches, names, strict=True)]
@@ -59,6 +63,7 @@ def main() -> None:
     for search, name in zip(searches, names, strict=True):
         told += explain(search, name, folder if len(searches) == 1 else folder / name, args)
     write_text(folder / "summary.txt", "\n".join(told) + "\n")
+    record.finish()
     show("\n".join([*told, f"see {folder}"]))
 
 
@@ -80,8 +85,6 @@ def claim(folder: Path, explained: list[str], overwrite: bool) -> None:
         return
     if folder.exists():
         make_room(folder, overwrite)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_record(folder, **{EXPLAINED: explained})
 
 
 def explain(search: Finished, name: str, folder: Path, args: argparse.Namespace) -> list[str]:
@@ -96,7 +99,10 @@ def explain(search: Finished, name: str, folder: Path, args: argparse.Namespace)
 
 def judge_of(search: Finished, folder: Path, args: argparse.Namespace) -> Judge:
     """The search's supernet and the rows that it was watched on."""
-    changes = {"data_dir": args.data_dir, "eval_images": args.eval_images}
+    given = {"data": args.data, "data_dir": args.data_dir}
+    if lost := [name for name in read_json(search.folder / RECORD_FILE).get("cut", ()) if given.get(name, "") is None]:
+        raise InputError(f"{search.folder} does not tell in which folder they were: give --{', --'.join(lost)}")
+    changes = given | {"eval_images": args.eval_images}
     data = DataArguments(**search.of("DataArguments") | {name: new for name, new in changes.items() if new is not None})
     corpus = load_corpus(data, load_tokenizer(str(search.supernet)))
     supernet = load_model(corpus.task, str(search.supernet))

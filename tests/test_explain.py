@@ -225,13 +225,15 @@ def test_entropy_is_told_as_a_share_of_an_even_choice():
 
 @pytest.fixture(scope="module")
 def searches(tmp_path_factory):
-    """A search by binary gates and one by a mixture, on the same data."""
+    """A search by binary gates and one by a mixture, on the same data in the working folder."""
     folder = tmp_path_factory.mktemp("searches")
     data = save_tiny(folder / "data", "vqa")
-    for name, flags in {"gates": "", "mixture": "--strategy darts --seed 1"}.items():
-        ended = runs.search(data, folder / name, f"{EVALUATED} {flags}")
-        assert ended.code == 0, ended.err
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, flags in {"gates": "", "mixture": "--strategy darts --seed 1"}.items():
+            ended = runs.search(data, folder / name, f"{EVALUATED} {flags}")
+            assert ended.code == 0, ended.err
+        yield folder
 
 
 @pytest.fixture(scope="module")

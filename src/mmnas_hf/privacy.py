@@ -26,8 +26,9 @@ def portable(value: Any) -> Any:
         return {portable(name): portable(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [portable(item) for item in value]
-    if not isinstance(value, str):
+    if not isinstance(value, str | Path):
         return value
+    value = str(value)
     flag, path = PATH_ALONE.fullmatch(value).groups()
     if Path(path).is_absolute() and Path(path).exists():
         return (flag or "") + cut(path)
@@ -43,7 +44,7 @@ def cut(path: str) -> str:
 def is_cut(value: Any) -> bool:
     """Whether `portable` leaves of a path, or of one in a list, only a name that no longer leads there."""
     values = value if isinstance(value, list | tuple) else [value]
-    paths = [Path(item) for item in values if isinstance(item, str)]
+    paths = [Path(item) for item in values if isinstance(item, str | Path)]
     return any(path.is_absolute() and not path.is_relative_to(Path.cwd()) for path in paths)
 
 

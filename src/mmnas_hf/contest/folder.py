@@ -8,6 +8,7 @@ from typing import Any
 from ..cli import make_room, try_folder
 from ..errors import InputError
 from ..files import RECORD_FILE, read_json, write_json, write_text
+from ..privacy import portable
 from ..training import TrainArguments
 from .pictures import draw_comparison, draw_correlation
 from .report import markdown
@@ -30,7 +31,7 @@ def claim_contest(folder: Path, overwrite: bool, args: TrainArguments, *others: 
         return
     began = flat(read_json(folder / RECORD_FILE).get("arguments", {}))
     asked = {type(part).__name__: asdict(part) for part in others} | {type(args).__name__: args.to_dict()}
-    for name, value in flat(json.loads(json.dumps(asked, default=str))).items():
+    for name, value in flat(portable(json.loads(json.dumps(asked, default=str)))).items():
         if name not in FREE and began.get(name) != value:
             raise InputError(
                 f"{name} {value!r}: output_dir {folder} was begun with {began.get(name)!r}; "
