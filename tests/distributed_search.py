@@ -14,12 +14,15 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import TrainerCallback
 
 import tiny
+from mmnas_hf.cli import claim_folder
+from mmnas_hf.configuration_mmnas import MMnasConfig
 from mmnas_hf.data.scenes import load_scenes
-from mmnas_hf.errors import RunError
-from mmnas_hf.genotype import SearchSpace
+from mmnas_hf.errors import InputError, RunError
+from mmnas_hf.genotype import Genotype, SearchSpace
 from mmnas_hf.search.proxyless import GATES
 from mmnas_hf.search.trainer import SearchTrainer
 from mmnas_hf.tasks import TASKS
+from mmnas_hf.training import build_model, quiet, train
 from tiny import search_arguments, search_trainer, tiny_corpus
 
 WHOLE_BATCH = 8
@@ -142,7 +145,7 @@ def optimised(trainer: SearchTrainer) -> dict[str, int]:
 def sent_bytes() -> int:
     """What this process has sent through its sockets, as the system counts it."""
     descriptors = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
-    sockets = [link for link in descriptors if os.readlink(link).startswith("socket:")]
+    sockets = [link for link in descriptors if str(link.readlink()).startswith("socket:")]
     return sum(sent_through(socket.socket(fileno=os.dup(int(link.name)))) for link in sockets)
 
 
@@ -166,6 +169,15 @@ def half_precision(folder: Path) -> State:
 def checkpointing(folder: Path, on: bool) -> State:
     args = search_arguments(folder, per_device_train_batch_size=4, gradient_checkpointing=on)
     return ended(search_trainer(tiny_corpus("vqa"), args, dropout=0.0))
+
+
+def derived(folder: Path) -> State:
+    """The training of one network with every operation there is."""
+    corpus, args = tiny_corpus("vqa"), search_arguments(folder, per_device_train_batch_size=4, max_steps=3)
+    genotype = Genotype(tuple(tiny.ENCODER_OPERATIONS), tuple(tiny.DECODER_OPERATIONS))
+    config = MMnasConfig(**corpus.settings(), **tiny.SIZES, genotype=genotype)
+    trained = train(build_model(corpus, config, 0), corpus, corpus.rows("train"), corpus.rows("test"), quiet(args))
+    return {"weights": trained.model.state_dict()}
 
 
 def drifting(folder: Path, perturb: Callable[[SearchTrainer], None], step: int) -> State:
@@ -217,6 +229,17 @@ def uneven(folder: Path) -> State:
     return {"sizes": sizes, "rows": rows}
 
 
+def claiming(folder: Path) -> State:
+    """What all processes say of an output folder that is not free."""
+    folder.mkdir(parents=True, exist_ok=True)
+    Path(folder, "run.json").touch()
+    try:
+        claim_folder(search_arguments(folder), overwrite=False)
+    except InputError as error:
+        return {"error": str(error)}
+    return {"error": ""}
+
+
 def generating(folder: Path) -> State:
     """The first use of `scenes` by all processes at the same time."""
     data = load_scenes("vgd", seed=31, images=SCENES)
@@ -234,10 +257,12 @@ SCENARIOS: dict[str, Callable[[Path], State]] = {
     "half precision": half_precision,
     "checkpointing": lambda folder: checkpointing(folder, True),
     "no checkpointing": lambda folder: checkpointing(folder, False),
+    "derived": derived,
     "other alphas": lambda folder: drifting(folder, move_alphas, 4),
     "other weights": lambda folder: drifting(folder, move_a_weight, 4),
     "other paths": lambda folder: drifting(folder, turn_alphas, 2),
     "uneven": uneven,
+    "claiming": claiming,
 }
 
 

@@ -7,12 +7,12 @@ import shutil
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, ClassVar, NoReturn
 
 import torch
-from accelerate.utils import broadcast_object_list
 from huggingface_hub.errors import StrictDataclassError
 from transformers import HfArgumentParser, PreTrainedTokenizerFast, TrainingArguments
 from transformers.utils.logging import disable_progress_bar
@@ -27,6 +27,7 @@ from .errors import InputError, RunError, first_line
 from .files import DRAFT_SUFFIX, RECORD_FILE, RESULTS_FILE, read_json, write_json
 from .genotype import DECODER_CANDIDATES, DECODER_NODES, ENCODER_CANDIDATES, ENCODER_NODES, SearchSpace
 from .hub import Place
+from .launches import first_decides
 from .modeling_mmnas import MMnasForTask
 from .operations import OPERATIONS
 from .processing_mmnas import MMnasProcessor
@@ -302,17 +303,21 @@ def claim_folder(args: TrainArguments, overwrite: bool, resume: bool = False) ->
     """Make sure that `args.output_dir` may be written, and find the checkpoint that is asked to be resumed from.
 
     A folder with files in it is refused unless resuming or overwriting is asked; overwriting deletes the run it holds.
-    All processes take the first one's choice of a checkpoint.
+    The first process does it for all.
     """
-    folder = Path(args.output_dir)
-    chosen = [choose_checkpoint(folder, args.resume_from_checkpoint, resume) if args.process_index == 0 else None]
-    (args.resume_from_checkpoint,) = broadcast_object_list(chosen)
-    if args.process_index == 0:
-        if resume and args.resume_from_checkpoint is None:
-            say(args, f"no checkpoint in {folder} yet: starting from the beginning")
-        if args.resume_from_checkpoint is None and folder.exists():
-            make_room(folder, overwrite or (resume and not (folder / RESULTS_FILE).exists()))
-        try_folder(folder)
+    folder, asked = Path(args.output_dir), args.resume_from_checkpoint
+    args.resume_from_checkpoint = first_decides(args, partial(claim, folder, asked, overwrite, resume))
+
+
+def claim(folder: Path, asked: str | None, overwrite: bool, resume: bool) -> str | None:
+    """Make a folder ready for a run, and return the checkpoint that the run goes on from, if any."""
+    chosen = choose_checkpoint(folder, asked, resume)
+    if resume and chosen is None:
+        show(f"no checkpoint in {folder} yet: starting from the beginning")
+    if chosen is None and folder.exists():
+        make_room(folder, overwrite or (resume and not (folder / RESULTS_FILE).exists()))
+    try_folder(folder)
+    return chosen
 
 
 def choose_checkpoint(folder: Path, asked: str | None, resume: bool) -> str | None:

@@ -7,15 +7,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import torch
-from accelerate.utils import parse_flag_from_env
+from accelerate.utils import broadcast_object_list, parse_flag_from_env
 from torch import distributed
 from transformers import TrainingArguments
 
 from .checkpoints import what_is_safe
 from .errors import InputError, RunError, first_line
+
+Decision = TypeVar("Decision")
 
 # Where accelerate's launcher leaves what it was configured for, and the arguments that ask for the same.
 SHARDED = {
@@ -50,6 +52,20 @@ def refuse_threads(args: TrainingArguments) -> None:
             f"one process cannot search on {args.n_gpu} GPUs; start one for each, {WORKING_LAUNCH}, "
             "or choose one with CUDA_VISIBLE_DEVICES=0"
         )
+
+
+def first_decides(args: TrainingArguments, decide: Callable[[], Decision]) -> Decision:
+    """What the first process decides, in all processes; all of them raise what it raises for the user."""
+    decision, error = None, None
+    if args.process_index == 0:
+        try:
+            decision = decide()
+        except (InputError, RunError) as raised:
+            error = raised
+    decision, error = broadcast_object_list([decision, error])
+    if error is not None:
+        raise error
+    return decision
 
 
 @contextmanager
