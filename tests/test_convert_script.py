@@ -50,6 +50,27 @@ def written(folder: Path, content) -> Path:
     return path
 
 
+# The record
+
+
+def test_a_conversion_is_repeated_from_its_record(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert convert(*flags(checkpoint, "first")).code == 0
+    assert convert("--repeat first/run.json --output_dir again").code == 0
+    first, again = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("first", "again"))
+    assert again == first
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_conversion_leaves_a_finished_record(back, checkpoint, tmp_path):
+    folders = [tmp_path / "model", tmp_path / "back"]
+    assert convert(*flags(checkpoint, folders[0])).code == 0
+    assert convert("--task vqa --checkpoint", folders[0], "--to_original --output_dir", folders[1]).code == 0
+    record = json.loads((folders[back] / "run.json").read_text())
+    assert record["arguments"]["ConvertArguments"]["to_original"] is back
+    assert "end" in record["stretches"][0]
+
+
 # What comes out
 
 

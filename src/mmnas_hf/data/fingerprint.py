@@ -28,9 +28,9 @@ def data_fingerprint(texts: Mapping[str, Dataset], store: RegionStore) -> dict[s
 
 
 def texts_fingerprint(rows: Dataset) -> str:
-    names = sorted(rows.column_names)
-    batches = rows.with_format("arrow").iter(ROWS_A_BATCH)
-    return fingerprint_of(names, ([table[name] for name in names] for table in batches))
+    names, table = sorted(rows.column_names), rows.with_format("arrow")[:]
+    starts = range(0, len(table), ROWS_A_BATCH)
+    return fingerprint_of(names, ([table[name].slice(row, ROWS_A_BATCH) for name in names] for row in starts))
 
 
 def images_fingerprint(store: RegionStore) -> str:
