@@ -16,8 +16,9 @@ from .report import markdown
 #: Flags that no cell's result depends on: more may be asked for later, or the same be run in another way.
 FREE = {
     *("strategies", "seeds", "random_architectures", "rank_correlation", "text_only", "jobs", "strategy", "gates"),
-    *("output_dir", "overwrite", "resume", "disable_tqdm", "data_dir", "run_name", "save_steps", "save_strategy"),
+    *("output_dir", "overwrite", "resume", "disable_tqdm", "data_dir", "run_name", "report_to", "push_to_hub"),
 }
+FREE_STARTS = ("ddp_", "fsdp", "hub_", "log", "save_", "eval_s", "dataloader_")
 RESULT_FILE, TABLE_FILE = "comparison.json", "comparison.md"
 PICTURE_FILE, CORRELATION_FILE = "comparison.png", "rank_correlation.png"
 
@@ -32,9 +33,9 @@ def claim_contest(folder: Path, overwrite: bool, args: TrainArguments, *others: 
     began = flat(read_json(folder / RECORD_FILE).get("arguments", {}))
     asked = {type(part).__name__: asdict(part) for part in others} | {type(args).__name__: args.to_dict()}
     for name, value in flat(portable(json.loads(json.dumps(asked, default=str)))).items():
-        if name not in FREE and began.get(name) != value:
+        if name not in FREE and not name.startswith(FREE_STARTS) and began.get(name, value) != value:
             raise InputError(
-                f"{name} {value!r}: output_dir {folder} was begun with {began.get(name)!r}; "
+                f"{name} {value!r}: output_dir {folder} was begun with {began[name]!r}; "
                 "give that, another folder, or --overwrite"
             )
 

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from statistics import fmean
+from itertools import chain
+from statistics import fmean, stdev
 
 import numpy as np
 from scipy import stats
@@ -31,7 +32,8 @@ def welch_p(first: Scores, second: Scores) -> float | None:
     """Two-sided p of Welch's t-test; none where there is no spread to measure the difference against."""
     if min(len(first), len(second)) < 2 or max(np.ptp(first), np.ptp(second)) == 0:  # noqa: PLR2004
         return None
-    return float(stats.ttest_ind(first, second, equal_var=False).pvalue)
+    sizes = ((fmean(group), stdev(group), len(group)) for group in (first, second))
+    return float(stats.ttest_ind_from_stats(*chain(*sizes), equal_var=False).pvalue)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
