@@ -31,7 +31,8 @@ from tiny import save_tiny, search_arguments, tiny_corpus
 BATCH = 8
 STEPS, SAVED, STOPPED = 8, 4, 5
 FLAGS = (
-    f"--task vqa {SIZES} {SPACE} {FAST} --max_steps {STEPS} --warm_up 0 --weight_steps 2 --save_strategy steps --save_steps {SAVED}",
+    f"--task vqa {SIZES} {SPACE} {FAST} --max_steps {STEPS} --warm_up 0 --weight_steps 2",
+    f"--save_strategy steps --save_steps {SAVED}",
     "--strategies proxyless random --seeds 0 1 --random_architectures 3 --evaluations 2 --equal examples --jobs 1",
 )
 
