@@ -40,6 +40,7 @@ FLAGS = (
 class Told(NamedTuple):
     """How often each cell was run by each call of the script, and how the calls ended."""
 
+    data: Path
     folder: Path
     runs: list[Counter]
     ends: list[Ended]
@@ -93,7 +94,7 @@ def told(tmp_path_factory) -> Told:
             ends.append(call("compare.py", *arguments))
             runs.append(watch.counts)
             watch.spoilt = None
-    return Told(folder, runs, ends)
+    return Told(data, folder, runs, ends)
 
 
 def test_finished_cells_never_run_again(told):
@@ -159,8 +160,7 @@ def test_the_report_has_scores_tests_costs_and_pictures(told):
 
 @pytest.mark.parametrize("changed", ["--learning_rate 0.5", "--hidden_size 128", "--decoder_nodes 3"])
 def test_other_settings_than_the_folder_was_begun_with_are_refused(told, changed):
-    data = json.loads((told.folder / "run.json").read_text())["arguments"]["DataArguments"]["data"]
-    ended = call("compare.py", *FLAGS, "--data", Path(data), "--output_dir", told.folder, changed)
+    ended = call("compare.py", *FLAGS, "--data", told.data, "--output_dir", told.folder, changed)
     flag, value = changed.removeprefix("--").split()
     line = refusal(ended.code, ended.err, "compare.py")
     assert line.startswith(f"compare.py: error: {flag} {value}: ")
@@ -177,8 +177,7 @@ def test_other_settings_than_the_folder_was_begun_with_are_refused(told, changed
     ],
 )
 def test_what_cannot_be_compared_is_refused(told, tmp_path, flags, complaint):
-    data = json.loads((told.folder / "run.json").read_text())["arguments"]["DataArguments"]["data"]
-    ended = call("compare.py", *FLAGS, "--encoder_nodes 4", "--data", Path(data), "--output_dir", tmp_path, flags)
+    ended = call("compare.py", *FLAGS, "--encoder_nodes 4", "--data", told.data, "--output_dir", tmp_path, flags)
     assert complaint in refusal(ended.code, ended.err, "compare.py")
 
 
