@@ -24,7 +24,7 @@ from mmnas_hf.runs import NO_ENERGY, RunRecord, git_state
 from scripts import call, refusal, start
 from tiny import save_tiny, tiny_data
 
-SEARCH_MORE = "--eval_strategy steps --eval_steps 1 --warm_up 0 --seed 7"
+SEARCH_MORE = "--eval_strategy steps --eval_steps 1 --warm_up 0 --seed 7 --dataloader_in_order false --text_only"
 SPEEDS = {"eval_runtime", "eval_samples_per_second", "eval_steps_per_second"}
 
 
@@ -155,6 +155,7 @@ def test_a_repeated_search_trains_networks_to_the_same_scores(searched, repeated
 
 def test_a_repeated_search_records_the_same_arguments_and_data(searched, repeated):
     first, again = read(searched / "run.json"), read(repeated / "run.json")
+    assert not first["arguments"]["SearchArguments"]["dataloader_in_order"]  # which is on by default
     first["arguments"]["SearchArguments"]["output_dir"] = "again"
     assert again["arguments"] == first["arguments"]
     assert again["fingerprint"] == first["fingerprint"]

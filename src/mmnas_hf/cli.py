@@ -162,8 +162,9 @@ class Parser(HfArgumentParser):
             self.add_argument("--repeat", default=argparse.SUPPRESS, help=REPEAT)
 
     @property
-    def known(self) -> dict[str, argparse.Action]:
-        return {action.dest: action for action in self._actions}
+    def known(self) -> set[str]:
+        """What there are flags for."""
+        return {action.dest for action in self._actions}
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see --help")
@@ -195,9 +196,9 @@ class Parser(HfArgumentParser):
 
     def set_settings(self, settings: Mapping[str, Any]) -> None:
         """Make these the defaults of the flags that there are."""
-        known = self.known
-        for name in settings.keys() & known.keys():
-            known[name].default, known[name].required = settings[name], False
+        for action in self._actions:  # a flag that is on by default has two: its own, and one that turns it off
+            if action.dest in settings:
+                action.default, action.required = settings[action.dest], False
 
     def take_repeat(self, arguments: Sequence[str] | None) -> tuple[list[str], dict[str, Any]]:
         """The words without `--repeat FILE`, and the arguments of the run that it names."""
