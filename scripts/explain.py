@@ -38,7 +38,7 @@ EVALUATION = ("per_device_eval_batch_size", "folds", "pair_memory", "bf16", "fp1
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, help="output folders of finished searches")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to explain; default: all")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help="default: all of them")
     parser.add_argument("--output_dir", type=Path, help=f"default, for a single search: {EXPLAINED} in its folder")
     parser.add_argument("--overwrite", action="store_true", help="replace the explanation that output_dir holds")
     parser.add_argument("--eval_images", type=int, help="score only texts about so many images; default: the search's")

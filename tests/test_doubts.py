@@ -124,15 +124,15 @@ def test_networks_that_see_more_than_blind_ones_are_not_doubted(sight):
 def test_looking_scores_the_networks_of_the_supernet_with_images_and_without(task, tmp_path):
     corpus = tiny_corpus(task)
     trainer = search_trainer(corpus, search_arguments(tmp_path))
-    genotype = trainer.strategy.genotype()
+    genotype, scored = trainer.strategy.genotype(), corpus.rows("validation")
     trainer.model.eval()
-    seen, again = trainer.score(genotype, corpus), trainer.score(genotype, corpus)
+    seen, again = trainer.score(genotype, corpus, scored), trainer.score(genotype, corpus, scored)
     assert seen == again == pytest.approx(trainer.evaluate()[f"eval_{corpus.task.metric}"])
     assert trainer.corpus is corpus
     assert trainer.data_collator.store is corpus.store
     with torch.no_grad():
         trainer.model.mmnas.regions.weight.zero_()  # what is then left of an image is what a blind network is shown
-    assert trainer.score(genotype, corpus) == trainer.score(genotype, corpus.blind())
+    assert trainer.score(genotype, corpus, scored) == trainer.score(genotype, corpus.blind(), scored)
 
 
 def test_looking_leaves_all_random_states_alone(tmp_path):
@@ -160,7 +160,7 @@ class Blindfolded(Signs):
 
 
 def ended(folder, signs, corpus):
-    trainer = search_trainer(corpus, search_arguments(folder, weight_steps=2))
+    trainer = search_trainer(corpus, search_arguments(folder, weight_steps=2, max_steps=4))
     trainer.remove_callback(trainer.signs)
     trainer.signs = signs(trainer)
     trainer.train()
@@ -191,11 +191,11 @@ def test_a_search_looks_when_alternation_starts_or_training_ends(strategy, tmp_p
 
 def test_what_was_noted_comes_back_with_a_checkpoint(tmp_path):
     corpus = tiny_corpus("vqa")
-    settings = {"architecture_learning_rate": 50.0, "save_strategy": "steps", "save_steps": 4, "max_steps": 8}
+    settings = {"architecture_learning_rate": 50.0, "save_strategy": "steps", "save_steps": 2, "max_steps": 4}
     trainer = search_trainer(corpus, search_arguments(tmp_path, **settings))
     trainer.train()
     resumed = search_trainer(corpus, search_arguments(tmp_path, **settings))
-    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     assert resumed.signs.saturated is not None
     assert resumed.signs.state_dict() == trainer.signs.state_dict()
 
@@ -209,7 +209,7 @@ def test_a_search_without_warm_up_warns_at_once_that_its_weights_see_nothing(tmp
 
 
 def test_a_search_that_decides_at_once_is_doubted_for_it(tmp_path):
-    corpus, args = tiny_corpus("vqa"), search_arguments(tmp_path, max_steps=20, architecture_learning_rate=100.0)
+    corpus, args = tiny_corpus("vqa"), search_arguments(tmp_path, max_steps=11, architecture_learning_rate=100.0)
     trainer = search_trainer(corpus, args, SearchSpace((), (("self_att_64", "feed_forward"),) * 2))
     searched = search(
         trainer.model, trainer.strategy, corpus, args, corpus.search_split(args.seed), corpus.rows("validation")

@@ -117,7 +117,7 @@ class Corpus:
         rows = concatenate_datasets([self.splits[name] for name in names])
         if not labelled and not self.is_labelled(rows):
             rows = rows.remove_columns([name for name in self.task.target_columns if name in rows.column_names])
-        return rows if images is None else keep_rows(rows, "image_id", ordered_images(rows)[:images])
+        return rows if images is None else first_images(rows, images)
 
     def is_labelled(self, rows: Rows) -> bool:
         """Whether rows have all targets of the task."""
@@ -178,3 +178,8 @@ def check_columns(split: str, rows: Rows, names: Iterable[str]) -> None:
 def ordered_images(rows: Rows) -> list[str]:
     """The images of some rows, by first appearance."""
     return list(dict.fromkeys(column_of(rows, "image_id")))
+
+
+def first_images(rows: Rows, count: int) -> Rows:
+    """The rows about the first so many images."""
+    return keep_rows(rows, "image_id", ordered_images(rows)[:count])

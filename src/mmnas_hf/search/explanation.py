@@ -10,8 +10,9 @@ from ..files import write_json
 from ..genotype import SearchSpace
 from . import agreement, explaining
 from .agreement import Found
+from .development import draw_entropy, entropy_shares, nodes_of
 from .finished import Finished
-from .pictures import draw_agreement, draw_effects, draw_entropy, entropy_shares, nodes_of
+from .pictures import draw_agreement, draw_effects
 from .scoring import Judge, SupernetScorer
 from .strategy import mean_entropy
 

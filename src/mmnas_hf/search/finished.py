@@ -9,7 +9,6 @@ from ..configuration_mmnas import MMnasConfig
 from ..errors import InputError
 from ..files import CONFIG_FILE, GENOTYPE_FILE, RECORD_FILE, SUPERNET_FOLDER, read_json
 from ..genotype import Genotype, SearchSpace
-from ..records import task_of
 from .agreement import Found
 from .trainer import LOG_FILE, SearchArguments, read_log
 
@@ -20,7 +19,6 @@ class Finished:
 
     folder: Path
     arguments: Mapping[str, Mapping[str, Any]]
-    task: str
     genotype: Genotype
     space: SearchSpace
 
@@ -57,7 +55,7 @@ def read_finished(folder: Path) -> Finished:
     arguments = read_json(folder / RECORD_FILE).get("arguments", {})
     if "seed" not in arguments.get("SearchArguments", {}):
         raise InputError(f"{folder} is no finished search: its {RECORD_FILE} tells no flags of a search")
-    return Finished(folder, arguments, task_of(config), genotype, space)
+    return Finished(folder, arguments, genotype, space)
 
 
 def names_of(searches: list[Finished]) -> list[str]:

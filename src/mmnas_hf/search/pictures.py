@@ -1,10 +1,9 @@
-"""Pictures that explain a search: effects of single changes, entropy over time, agreement with other searches."""
+"""Pictures of what searches found, node by node: effects of single changes, and agreement."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..drawing import (
     CELL,
@@ -22,11 +21,9 @@ from ..drawing import (
     inch_axes,
     legend_height,
     operation_styles,
-    plain_axes,
 )
 from .agreement import Agreement, Found
 from .explaining import LEFT_OUT, Effects
-from .strategy import Probabilities, mean_entropy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
 # Sizes in inches.
 EFFECT, SIDE_GAP, HEADER, FOOT, SCALE_WIDTH = 0.46, 0.3, 1.0, 0.85, 3.0
 CHARACTER = 0.088
-PANEL_WIDTH, MEAN_HEIGHT, NODE_HEIGHT = 8.0, 2.0, 0.2
 BAR_HEIGHT, ROW = 1.2, 0.4
 SMALLEST_WIDTH = 7.0
 COLOURS = "RdBu"  # red where a change hurts
@@ -146,59 +142,6 @@ def draw_scale(axes: "Axes", left: float, scale: float, noise: float) -> None:
         axes.text(x, y - 0.2, points(change), ha="center", va="center", color=PALE_INK, fontsize=8)
     note = f"change in percent points, below {PERCENT * noise:.1f} perhaps noise; framed: found"
     axes.text(left, y - 0.42, note, va="center", color=PALE_INK, fontsize=8)
-
-
-def draw_entropy(history: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw the mean entropy of the choices over a search, and below it every node's as a share of an even choice.
-
-    `history` is that of a search's log.
-    """
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    steps = [entry["step"] for entry in history]
-    entries, sides = nodes_of(history), (("text", "encoder"), ("region", "decoder"))
-    names = [f"{side} {number}" for side, key in sides for number in range(1, len(history[0][key]) + 1)]
-    heights = [MEAN_HEIGHT, 0.5 + NODE_HEIGHT * len(names)]
-    figure = Figure(figsize=(PANEL_WIDTH, sum(heights) + 0.5), facecolor="white", layout="constrained")
-    upper, lower = figure.subplots(2, 1, height_ratios=heights, sharex=True)
-    draw_mean(upper, steps, [mean_entropy(entry) for entry in entries])
-    draw_node_entropies(lower, steps, entropy_shares(entries), names)
-    figure.savefig(path, dpi=DOTS_PER_INCH)
-
-
-def nodes_of(history: Sequence[Mapping[str, Any]]) -> list[Probabilities]:
-    """The probabilities of all nodes at every entry, encoder first."""
-    return [[*entry["encoder"], *entry["decoder"]] for entry in history]
-
-
-def entropy_shares(entries: Sequence[Probabilities]) -> list[list[float]]:
-    """Each node's entropy over time as a share of that of an even choice; 0 for nodes with nothing to choose."""
-    even = [mean_entropy([dict.fromkeys(node, 1 / len(node))]) for node in entries[0]]
-    return [[mean_entropy([entry[node]]) / (most or 1.0) for entry in entries] for node, most in enumerate(even)]
-
-
-def draw_mean(axes: "Axes", steps: Sequence[int], means: Sequence[float]) -> None:
-    axes.plot(steps, means, color=INK, linewidth=2.2, marker="o", markersize=3)
-    axes.set_ylim(bottom=0)
-    axes.set_ylabel("mean entropy [nats]", color=INK)
-    plain_axes(axes, tick_count=8)
-
-
-def draw_node_entropies(
-    axes: "Axes", steps: Sequence[int], shares: Sequence[Sequence[float]], names: Sequence[str]
-) -> None:
-    """A row a node and a column an evaluation, dark where nothing is decided."""
-    edges = [steps[0] - 0.5, *(fmean(pair) for pair in pairwise(steps)), steps[-1] + 0.5]
-    mesh = axes.pcolormesh(edges, range(len(names) + 1), shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_yticks([number + 0.5 for number in range(len(names))], names)
-    axes.invert_yaxis()
-    axes.set_xlabel("step", color=INK)
-    plain_axes(axes, tick_count=8)
-    for label in axes.get_yticklabels():
-        label.set_color(SIDE_COLOURS[label.get_text().partition(" ")[0]])
-    bar = axes.figure.colorbar(mesh, ax=axes, pad=0.01, aspect=30)
-    bar.set_label("entropy, share of an even choice", color=INK, fontsize=8)
-    bar.ax.tick_params(labelsize=8, colors=PALE_INK)
 
 
 def draw_agreement(agreed: Agreement, path: Path) -> None:

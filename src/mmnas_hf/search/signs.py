@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from transformers import TrainerCallback
 
+from ..corpus import first_images
 from ..genotype import Genotype
 from .doubts import SATURATED, Sight, at_chance, left_entropy, saturated_early
 
 if TYPE_CHECKING:
     from .trainer import SearchTrainer
 
-LOOKED_AT = 3  # networks of the supernet that are scored with and without images
+# What is scored with and without images: networks of the supernet, on texts about so many images.
+LOOKED_AT, IMAGES = 2, 250
 
 logger = logging.getLogger(__name__)
 
@@ -50,14 +52,14 @@ class Signs(TrainerCallback):
 
     def look(self) -> None:
         """Score a few networks that the strategy may choose with images and without, and warn if it is all the same."""
-        trainer = self.trainer
+        trainer, drawn = self.trainer, self.some_networks()
+        rows = first_images(trainer.eval_dataset, IMAGES)
         with undisturbed(trainer.args.device):
-            drawn = self.some_networks()
             seen, blind = (
-                fmean(trainer.score(genotype, corpus) for genotype in drawn)
+                fmean(trainer.score(genotype, corpus, rows) for genotype in drawn)
                 for corpus in (trainer.corpus, trainer.corpus.blind())
             )
-        self.sight = Sight(seen, blind, len(trainer.eval_dataset))
+        self.sight = Sight(seen, blind, len(rows))
         if (doubt := at_chance(self.sight)) and trainer.is_world_process_zero():
             logger.warning("step %d: %s", trainer.state.global_step, doubt)
 

@@ -172,19 +172,18 @@ class SearchTrainer(TaskTrainer):
     def evaluation_path(self) -> Path:
         return (self.scored_alone or self.strategy.genotype()).as_path()
 
-    def score(self, genotype: Genotype, corpus: Corpus) -> float:
-        """The metric of one network of the supernet on the scored rows, as a corpus shows them."""
+    def score(self, genotype: Genotype, corpus: Corpus, rows: Rows) -> float:
+        """The metric of one network of the supernet on some rows, as a corpus shows them."""
         own = self.corpus, self.data_collator
         self.scored_alone = genotype
         self.corpus, self.data_collator = corpus, corpus.collator(self.model.config)
         try:
-            predictions = self.predictions(self.eval_dataset)
+            predictions = self.predictions(rows)
             self.control = self.callback_handler.on_predict(self.args, self.state, self.control, {})  # closes its bar
         finally:
             self.scored_alone = None
             self.corpus, self.data_collator = own
-        scores = self.task.evaluate(predictions, self.eval_dataset, corpus.store, self.model.config)
-        return scores[self.task.metric]
+        return self.task.evaluate(predictions, rows, corpus.store, self.model.config)[self.task.metric]
 
     @property
     def contrasted(self) -> list[ContrastedRows]:
