@@ -7,6 +7,7 @@ python scripts/compare.py --task vqa --strategies proxyless darts random --seeds
 python scripts/compare.py --data nlvr --data_dir downloads/nlvr --equal examples
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from mmnas_hf.cli import (
@@ -24,7 +25,7 @@ from mmnas_hf.cli import (
 from mmnas_hf.comparison import default_jobs, retraining_arguments
 from mmnas_hf.contest.budget import Budget
 from mmnas_hf.contest.cells import Setting
-from mmnas_hf.contest.folder import claim_contest, write_report
+from mmnas_hf.contest.folder import check_settings, claim_contest, write_report
 from mmnas_hf.contest.plan import Contest, ContestArguments
 from mmnas_hf.contest.report import markdown, report
 from mmnas_hf.contest.running import Finished, run_cells
@@ -41,26 +42,29 @@ def main() -> None:
     data, space, sizes, comparison, output, args = parser.parse()
     if args.world_size > 1:
         raise InputError("compare.py shares its work among processes by itself; start it with python, and give --jobs")
+    folder = Path(args.output_dir)
+    if not output.overwrite:
+        check_settings(folder, args, data, space, sizes, comparison)
     corpus = load_corpus(data)
     config = build_config(corpus, sizes, search_space=space.space)
     split = corpus.search_split(args.seed)
-    args.max_steps = planned_steps(args, len(split.weights))
-    retraining = retraining_arguments(args, comparison, args.max_steps)
-    setting = Setting(Path(args.output_dir), corpus, config, args, retraining, sizes.word_vectors, data.eval_images)
-    budget = Budget(corpus, config, args, corpus.task.scored_examples(setting.watched(split.architecture)))
+    searching = replace(args, max_steps=planned_steps(args, len(split.weights)))
+    retraining = retraining_arguments(args, comparison, searching.max_steps)
+    setting = Setting(folder, corpus, config, searching, retraining, sizes.word_vectors, data.eval_images)
+    budget = Budget(corpus, config, searching, corpus.task.scored_examples(setting.watched(split.architecture)))
     contest = Contest(comparison, config.space, corpus.task.name, budget, retraining.max_steps, args.seed)
-    claim_contest(setting.folder, output.overwrite, args, data, space, sizes, comparison)
+    claim_contest(folder, output.overwrite)
     record = start_record(args, data, space, sizes, comparison, corpus=corpus, repeats=parser.repeats)
 
     jobs = comparison.jobs or default_jobs(args)
     failed = run_cells(contest.cells, contest.follow, setting, jobs)
-    result = report(contest, Finished(setting.folder), corpus.task.metric, failed)
-    write_report(setting.folder, result)
+    result = report(contest, Finished(folder), corpus.task.metric, failed)
+    write_report(folder, result)
     record.finish()
     show(markdown(result))
     if failed:
         raise RunError(f"{len(failed)} cells failed ({', '.join(failed)}); run the same command to try them again")
-    show(f"see {setting.folder}")
+    show(f"see {folder}")
 
 
 if __name__ == "__main__":

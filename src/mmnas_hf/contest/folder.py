@@ -23,12 +23,9 @@ RESULT_FILE, TABLE_FILE = "comparison.json", "comparison.md"
 PICTURE_FILE, CORRELATION_FILE = "comparison.png", "rank_correlation.png"
 
 
-def claim_contest(folder: Path, overwrite: bool, args: TrainArguments, *others: Any) -> None:
-    """Make sure that a folder may be written: it is new, or of a comparison with the same settings."""
-    if overwrite or not (folder / RECORD_FILE).is_file():
-        if folder.exists():
-            make_room(folder, overwrite)
-        try_folder(folder)
+def check_settings(folder: Path, args: TrainArguments, *others: Any) -> None:
+    """Raise `InputError` if a folder holds a comparison that was begun with other settings."""
+    if not is_begun(folder):
         return
     began = flat(read_json(folder / RECORD_FILE).get("arguments", {}))
     asked = {type(part).__name__: asdict(part) for part in others} | {type(args).__name__: args.to_dict()}
@@ -38,6 +35,17 @@ def claim_contest(folder: Path, overwrite: bool, args: TrainArguments, *others: 
                 f"{name} {value!r}: output_dir {folder} was begun with {began[name]!r}; "
                 "give that, another folder, or --overwrite"
             )
+
+
+def claim_contest(folder: Path, overwrite: bool) -> None:
+    """Make sure that a folder may be written: it is new, or holds a comparison that goes on."""
+    if folder.exists() and (overwrite or not is_begun(folder)):
+        make_room(folder, overwrite)
+    try_folder(folder)
+
+
+def is_begun(folder: Path) -> bool:
+    return (folder / RECORD_FILE).is_file()
 
 
 def flat(arguments: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ def colours_of(names: Iterable[str]) -> dict[str, str]:
 def draw_comparison(result: Mapping[str, Any], path: Path) -> None:
     """Draw every search's trained score against its cost, a panel a kind of cost, over the band of chance."""
     from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.ticker import EngFormatter  # noqa: PLC0415
 
     figure = Figure(figsize=(10.5, 4.6), facecolor="white", layout="constrained")
     searched = [row for row in result["rows"] if row["searches"]]
@@ -41,7 +42,8 @@ def draw_comparison(result: Mapping[str, Any], path: Path) -> None:
         draw_baselines(axes, [row for row in result["rows"] if not row["searches"]])
         for row in searched:
             draw_searches(axes, row, cost, colours[row["name"]])
-        axes.set_xlabel(label, color=INK)
+        axes.set_xlabel(f"{label} (made equal)" if cost == result["equal"] else label, color=INK)
+        axes.xaxis.set_major_formatter(EngFormatter())
         finish(axes)
     panels[0].set_ylabel(f"{result['metric']}, trained from scratch", color=INK)
     handles, labels = panels[0].get_legend_handles_labels()
@@ -63,7 +65,7 @@ def draw_baselines(axes: "Axes", rows: Sequence[Row]) -> None:
         if row["name"] != RANDOM:
             axes.axhline(row["mean"], color=INK, linewidth=1, linestyle=next(styles), label=row["name"])
             continue
-        for (low, high), colour in ((WIDE_BAND, "#E4E4E4"), (NARROW_BAND, "#CCCCCC")):
+        for (low, high), colour in ((WIDE_BAND, "#F0F0F0"), (NARROW_BAND, "#DFDFDF")):
             limits = np.percentile(row["scores"], (low, high))
             axes.axhspan(*limits, color=colour, linewidth=0, zorder=0, label=f"random, {low} to {high} %")
         axes.axhline(np.median(row["scores"]), color=PALE_INK, linewidth=1, zorder=0, label="random, median")

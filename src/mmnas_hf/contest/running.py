@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from ..errors import first_line
+from ..errors import RunError, first_line
 from ..files import read_json, write_json
 from .cells import Cell, Report, Result, Setting, timed
 
@@ -68,6 +69,8 @@ class Agenda:
         """Keep a cell's result, or that it failed."""
         try:
             result = outcome()
+        except BrokenProcessPool:
+            raise
         except Exception as error:
             self.failed[cell.name] = f"{type(error).__name__}: {first_line(error)}"
             tqdm.write(f"{cell.name} failed: {self.failed[cell.name]}")
@@ -97,7 +100,7 @@ def run_in_workers(agenda: Agenda, setting: Setting, jobs: int) -> None:
     # Forking a process that already runs threads of torch can hang; a fresh one cannot.
     fresh = multiprocessing.get_context("spawn")
     progress, running = fresh.Queue(), {}
-    with stopping(ProcessPoolExecutor(jobs, fresh, start_worker, (setting, progress))) as pool:
+    with whole(ProcessPoolExecutor(jobs, fresh, start_worker, (setting, progress))) as pool:
         while agenda.waiting or running:
             while agenda.waiting and len(running) < jobs:  # so that nothing but this loop decides what runs next
                 cell = agenda.waiting.popleft()
@@ -110,10 +113,15 @@ def run_in_workers(agenda: Agenda, setting: Setting, jobs: int) -> None:
 
 
 @contextmanager
-def stopping(pool: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
-    """End a pool without waiting for work that nobody wants any more."""
+def whole(pool: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
+    """Raise `RunError` if a process of the pool dies, and in the end wait for no work that nobody wants any more."""
     try:
         yield pool
+    except BrokenProcessPool:
+        raise RunError(
+            "a worker process died, perhaps for want of memory; finished cells are kept: run the same command to go "
+            "on, with fewer --jobs"
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -40,8 +40,9 @@ class Part(NamedTuple):
 class SearchCost:
     """Counts the examples of a search, and how many went which way through each part of its supernet.
 
-    An example is a pair of text and image that runs through the network. `measure` gives the parts' prices when they
-    are first asked for; `processes` share the work equally.
+    An example is a pair of text and image that runs through the network. What only watches a search, and looking for
+    hard negatives, is not counted. `measure` gives the parts' prices when they are first asked for; `processes` share
+    the work equally.
     """
 
     def __init__(self, measure: Callable[[], Prices], processes: int = 1):
