@@ -20,7 +20,9 @@ from mmnas_hf.data.scenes import load_scenes
 from mmnas_hf.errors import InputError, RunError
 from mmnas_hf.genotype import Genotype, SearchSpace
 from mmnas_hf.search.proxyless import GATES
-from mmnas_hf.search.trainer import SearchTrainer
+from mmnas_hf.search.scoring import SupernetScorer
+from mmnas_hf.search.strategies import STRATEGIES
+from mmnas_hf.search.trainer import SearchArguments, SearchTrainer
 from mmnas_hf.tasks import TASKS
 from mmnas_hf.training import build_model, quiet, train
 from tiny import search_arguments, search_trainer, tiny_corpus
@@ -30,6 +32,8 @@ BYTES_SENT = 200  # where Linux's tcp_info holds tcpi_bytes_sent
 UNEVEN = {"train": 37, "validation": 5, "test": 5}
 SCENES = {"train": 40, "validation": 10}
 
+OTHER_STRATEGIES = [name for name in STRATEGIES if name != SearchArguments.strategy]
+
 State = dict[str, Any]
 
 
@@ -37,7 +41,7 @@ def ended(trainer: SearchTrainer) -> State:
     """What a search has after its last step."""
     trainer.train()
     return {
-        "alphas": [alpha.detach() for alpha in trainer.strategy.alphas],
+        "alphas": [alpha.detach() for alpha in getattr(trainer.strategy, "alphas", ())],
         "weights": trainer.model.state_dict(),
         "processes": trainer.args.world_size,
     }
@@ -60,16 +64,23 @@ def matching(folder: Path) -> State:
     return {"scores": [torch.from_numpy(matrix) for matrix in scores], "negatives": negatives, **ended(trainer)}
 
 
-def whole(folder: Path, task: str) -> State:
+def whole(folder: Path, task: str, strategy: str = "proxyless") -> State:
     """A search whose processes share a batch, so that their number should not matter."""
     args = search_arguments(
         folder,
         per_device_train_batch_size=WHOLE_BATCH // int(os.environ.get("WORLD_SIZE", "1")),
+        strategy=strategy,
+        evaluations=4,
         weight_steps=2,
         hard_negatives=6 if task == "itm" else 0,  # random ones are another pair of the process' own part
         adam_epsilon=1e-6,  # Adam blows the rounding errors of gradients below its epsilon up to whole steps
     )
-    return ended(search_trainer(corpus_of_apart_regions(task), args, dropout=0.0))
+    trainer = search_trainer(corpus_of_apart_regions(task), args, dropout=0.0)
+    state = ended(trainer)
+    with SupernetScorer(trainer.model, trainer.corpus, trainer.eval_dataset, args) as scorer:
+        while genotypes := trainer.strategy.propose():
+            trainer.strategy.receive(scorer(genotypes))
+    return {**state, "genotype": str(trainer.strategy.genotype())}
 
 
 def corpus_of_apart_regions(task: str) -> tiny.Corpus:
@@ -251,6 +262,7 @@ SCENARIOS: dict[str, Callable[[Path], State]] = {
     **{gates: lambda folder, gates=gates: gated(folder, gates) for gates in GATES},
     "matching": matching,
     **{f"whole {task}": lambda folder, task=task: whole(folder, task) for task in TASKS},
+    **{f"by {name}": lambda folder, name=name: whole(folder, "vqa", name) for name in OTHER_STRATEGIES},
     "accumulating": accumulating,
     "sending": sending,
     "sending all": sending_all,

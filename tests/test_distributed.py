@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from distributed_search import SCENARIOS, WHOLE_BATCH, whole
+from distributed_search import OTHER_STRATEGIES, SCENARIOS, whole
 from mmnas_hf.checkpoints import fault, list_checkpoints
 from mmnas_hf.data.scenes import load_scenes
 from mmnas_hf.errors import InputError, RunError
@@ -101,9 +101,16 @@ def test_two_processes_with_half_the_batch_find_the_alphas_of_one_with_the_whole
             torch.testing.assert_close(shared, single, atol=1e-5, rtol=0)
 
 
-def test_gradients_of_both_processes_are_averaged(states, tmp_path):
-    args = search_arguments(tmp_path, per_device_train_batch_size=WHOLE_BATCH, max_steps=1, warm_up=1.0)
-    assert args.world_size == 1
+@pytest.mark.parametrize("strategy", OTHER_STRATEGIES)
+def test_every_other_strategy_finds_in_two_processes_what_it_finds_in_one(states, tmp_path, strategy):
+    alone = whole(tmp_path, "vqa", strategy)
+    for state in states[f"by {strategy}"]:
+        assert state["genotype"] == alone["genotype"]
+        for shared, single in zip(state["alphas"], alone["alphas"], strict=True):
+            torch.testing.assert_close(shared, single, atol=1e-5, rtol=0)
+
+
+def test_both_processes_step_along_the_same_gradients(states):
     first, second = (state["steps"][0]["gradients"] for state in states["sending"])
     assert first.keys() == second.keys()
     assert all(torch.equal(gradient, second[name]) for name, gradient in first.items())

@@ -110,7 +110,8 @@ def train_candidate(candidate: Candidate, plan: Plan, report: Callable[[int], An
 
 def compare(named: Sequence[Candidate], plan: Plan, jobs: int) -> list[dict[str, Any]]:
     """Train all candidates, `jobs` at a time, and return their rows in the given order."""
-    with tqdm(total=len(named) * plan.args.max_steps, desc="Training from scratch", unit="step") as bar:
+    total, hidden = len(named) * plan.args.max_steps, plan.args.process_index != 0
+    with tqdm(total=total, desc="Training from scratch", unit="step", disable=hidden) as bar:
         if min(jobs, len(named)) == 1:
             return [train_candidate(candidate, plan, bar.update) for candidate in named]
         # Forking a process that already runs threads of torch can hang; a fresh one cannot.

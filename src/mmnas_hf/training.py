@@ -52,7 +52,7 @@ class TrainArguments(TrainingArguments):
         default=False, metadata={"help": "Allow parameters that a step does not use; networks trained whole have none."}
     )
     dataloader_pin_memory: bool = field(
-        default_factory=torch.accelerator.is_available, metadata={"help": "Pin batches; on where there is a device."}
+        default=torch.accelerator.is_available(), metadata={"help": "Pin batches; on where there is a device."}
     )
     push_to_hub: bool = field(
         default=False,

@@ -3,6 +3,7 @@
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -12,6 +13,7 @@ from tqdm.auto import tqdm
 from ..corpus import Corpus
 from ..files import read_json, write_json
 from ..genotype import Genotype
+from ..launches import first_decides
 from ..modeling_mmnas import MMnasForTask
 from ..tasks import Rows
 from ..training import TrainArguments, evaluate, quiet
@@ -50,6 +52,10 @@ def score_in_worker(genotype: Genotype) -> float:
     return keep_judge.kept.score(genotype)
 
 
+def read_scores(file: Path | None) -> dict[str, float]:
+    return read_json(file) if file is not None and file.is_file() else {}
+
+
 class SupernetScorer:
     """Scores genotypes on some rows, each only once; leave its context to stop its worker processes.
 
@@ -70,7 +76,8 @@ class SupernetScorer:
         self.jobs = jobs if args.world_size == 1 else 1
         self.file, self.writes = file, args.process_index == 0
         self.hidden = args.disable_tqdm or not self.writes
-        self.known: dict[str, float] = read_json(file) if file is not None and file.is_file() else {}
+        # Processes that knew different scores would wait for each other; not all may see the first one's file.
+        self.known: dict[str, float] = first_decides(args, partial(read_scores, file))
         self.workers: Workers | None = None
 
     def __enter__(self) -> Self:
