@@ -21,6 +21,7 @@ from .errors import InputError, RunError, first_line
 from .files import read_json, write_json
 
 MANIFEST_FILE = "manifest.json"
+MEGABYTE = 2**20
 STAGING_FOLDER = ".saving"  # in a run's folder: a checkpoint that is being written
 
 logger = logging.getLogger(__name__)
@@ -111,8 +112,9 @@ def writing(path: Path, folder: Path) -> Iterator[None]:
     except RunError:
         raise
     except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have errors of their own
+        free = shutil.disk_usage(folder).free / MEGABYTE  # torch does not say that a disk is full
         shutil.rmtree(folder / STAGING_FOLDER, ignore_errors=True)
         raise RunError(
-            f"{path} cannot be written: {first_line(error)}; {what_is_safe(folder)}; "
+            f"{path} cannot be written: {first_line(error)} ({free:.1f} MB free); {what_is_safe(folder)}; "
             "make room or make the folder writable, then go on with --resume"
         ) from error
