@@ -2,7 +2,7 @@
 
 python scripts/explain.py runs/search-scenes-vgd
 python scripts/explain.py runs/vgd-darts-0 runs/vgd-darts-1 runs/vgd-enas-0 --output_dir runs/explained
-python scripts/explain.py runs/vgd-* --output_dir runs/agreement --parts agreement
+python scripts/explain.py runs/compare/searches/* --output_dir runs/agreement --parts agreement
 
 effects      Replaces the operation of one node at a time by every other candidate, and leaves it out, and scores the
              changed network with the weights that it inherits from the supernet, on the split that the search was
@@ -100,7 +100,7 @@ def explain(search: Finished, name: str, folder: Path, args: argparse.Namespace)
 def judge_of(search: Finished, folder: Path, args: argparse.Namespace) -> Judge:
     """The search's supernet and the rows that it was watched on."""
     given = {"data": args.data, "data_dir": args.data_dir}
-    if lost := [name for name in read_json(search.folder / RECORD_FILE).get("cut", ()) if given.get(name, "") is None]:
+    if lost := [name for name in search.cut if given.get(name, "") is None]:
         raise InputError(f"{search.folder} does not tell in which folder they were: give --{', --'.join(lost)}")
     changes = given | {"eval_images": args.eval_images}
     data = DataArguments(**search.of("DataArguments") | {name: new for name, new in changes.items() if new is not None})

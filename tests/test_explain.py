@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -11,12 +12,14 @@ from PIL import Image, ImageColor
 import runs
 from mmnas_hf.drawing import operation_styles
 from mmnas_hf.errors import InputError
+from mmnas_hf.files import write_json
 from mmnas_hf.genotype import Genotype, SearchSpace
 from mmnas_hf.modeling_mmnas import MMnasForVisualQuestionAnswering
 from mmnas_hf.search.agreement import Found, agreement
 from mmnas_hf.search.agreement import summary as agreement_summary
 from mmnas_hf.search.development import draw_entropy, entropy_shares
 from mmnas_hf.search.explaining import LEFT_OUT, Effects, measure, most_important, neighbours, summary, with_identity
+from mmnas_hf.search.finished import read_finished
 from mmnas_hf.search.pictures import draw_agreement, draw_effects
 from mmnas_hf.search.scoring import Judge
 from scripts import call, refusal
@@ -280,11 +283,37 @@ def test_several_searches_are_explained_side_by_side(searches, tmp_path):
     assert not list(out.glob("*/effects.*"))
 
 
+@pytest.fixture
+def comparison(searches, tmp_path):
+    """The folders of searches as a comparison leaves them: without records of their own."""
+    cells = [tmp_path / "searches" / name for name in ("proxyless-two-seed0", "darts-seed1")]
+    for name, cell in zip(("gates", "mixture"), cells, strict=True):
+        shutil.copytree(searches / name, cell, ignore=shutil.ignore_patterns("run.json", "explained", "checkpoint-*"))
+    shutil.copyfile(searches / "gates" / "run.json", tmp_path / "run.json")
+    return cells
+
+
+def test_searches_of_a_comparison_go_by_its_record_and_their_names(comparison, searches, tmp_path):
+    flags = ("--jobs 1 --parts agreement effects --output_dir", tmp_path / "out", "--data", searches / "data")
+    ended = call("explain.py", *comparison, *flags)
+    assert ended.code == 0, ended.err
+    agreed = json.loads((tmp_path / "out" / "agreement.json").read_text())
+    assert [run["strategy"] for run in agreed["runs"]] == ["proxyless-two", "darts"]
+    assert (tmp_path / "out" / "darts-seed1" / "effects.png").is_file()
+    assert [read_finished(cell).seed for cell in comparison] == [0, 1]
+
+
+def test_a_search_of_no_known_flags_is_refused(comparison, tmp_path):
+    write_json(tmp_path / "run.json", {"arguments": {}})
+    ended = call("explain.py", comparison[0])
+    assert "tells no flags" in refusal(ended.code, ended.err, "explain.py")
+
+
 @pytest.mark.parametrize(
     ("folders", "told"),
     [
-        (["nowhere"], "is no finished search, it has no run.json"),
-        (["data"], "is no finished search, it has no run.json"),
+        (["nowhere"], "is no finished search, it has no genotype.json"),
+        (["data"], "is no finished search, it has no genotype.json"),
         (["gates", "mixture"], "give --output_dir"),
         (["gates", "gates"], "give each search once"),
     ],

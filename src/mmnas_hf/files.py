@@ -15,6 +15,7 @@ PROBABILITIES_FILE = "probabilities.json"
 SCORES_FILE = "scores.json"  # of networks with the weights that they inherit from a supernet
 DRAFT_SUFFIX = ".tmp"  # of a file that is being written
 SUPERNET_FOLDER = "supernet"  # in that of a search
+SEARCHES_FOLDER = "searches"  # in that of a comparison of strategies
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ..cli import start_words
 from ..comparison import Candidate, Plan, ReportSteps, train_candidate
 from ..configuration_mmnas import MMnasConfig
 from ..corpus import Corpus
-from ..files import SUPERNET_FOLDER
+from ..files import SEARCHES_FOLDER, SUPERNET_FOLDER
 from ..genotype import Genotype
 from ..search.run import search
 from ..search.scoring import SupernetScorer
@@ -84,7 +84,7 @@ class SearchCell:
         return self.steps
 
     def folder(self, setting: Setting) -> Path:
-        return setting.folder / "searches" / f"{self.contender.name}-seed{self.seed}"
+        return setting.folder / SEARCHES_FOLDER / f"{self.contender.name}-seed{self.seed}"
 
     def arguments(self, setting: Setting) -> SearchArguments:
         folder = self.folder(setting)

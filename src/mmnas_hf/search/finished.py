@@ -7,7 +7,7 @@ from typing import Any
 
 from ..configuration_mmnas import MMnasConfig
 from ..errors import InputError
-from ..files import CONFIG_FILE, GENOTYPE_FILE, RECORD_FILE, SUPERNET_FOLDER, read_json
+from ..files import CONFIG_FILE, GENOTYPE_FILE, RECORD_FILE, SEARCHES_FOLDER, SUPERNET_FOLDER, read_json
 from ..genotype import Genotype, SearchSpace
 from .agreement import Found
 from .trainer import LOG_FILE, SearchArguments, read_log
@@ -15,10 +15,10 @@ from .trainer import LOG_FILE, SearchArguments, read_log
 
 @dataclass(frozen=True)
 class Finished:
-    """What a search was asked for, by the classes of its flags, and what it found in which space."""
+    """How a search was run, and what it found in which space."""
 
     folder: Path
-    arguments: Mapping[str, Mapping[str, Any]]
+    record: Mapping[str, Any]
     genotype: Genotype
     space: SearchSpace
 
@@ -37,25 +37,49 @@ class Finished:
 
     def of(self, flags: str) -> Mapping[str, Any]:
         """The flags of one class, such as `SearchArguments`."""
-        return self.arguments.get(flags, {})
+        return self.record["arguments"][flags]
+
+    @property
+    def cut(self) -> list[str]:
+        """Flags that named a folder of which only the name is known."""
+        return self.record.get("cut", [])
 
     def found(self, name: str) -> Found:
         return Found(name, self.of("SearchArguments").get("strategy", SearchArguments.strategy), self.genotype)
 
 
 def read_finished(folder: Path) -> Finished:
-    """Raises `InputError` for a folder that no finished search has left."""
-    needed = (RECORD_FILE, GENOTYPE_FILE, f"{SUPERNET_FOLDER}/{CONFIG_FILE}")
+    """Raises `InputError` for a folder that no finished search has left, alone or in a comparison."""
+    needed = (GENOTYPE_FILE, f"{SUPERNET_FOLDER}/{CONFIG_FILE}")
     if missing := [name for name in needed if not (folder / name).is_file()]:
         raise InputError(f"{folder} is no finished search, it has no {missing[0]}; give output folders of search.py")
     config = read_json(folder / SUPERNET_FOLDER / CONFIG_FILE)
     space = MMnasConfig.from_dict(config).space
     genotype = Genotype.load(folder / GENOTYPE_FILE)
     space.check(genotype)
-    arguments = read_json(folder / RECORD_FILE).get("arguments", {})
-    if "seed" not in arguments.get("SearchArguments", {}):
-        raise InputError(f"{folder} is no finished search: its {RECORD_FILE} tells no flags of a search")
-    return Finished(folder, arguments, genotype, space)
+    return Finished(folder, read_record(folder), genotype, space)
+
+
+def read_record(folder: Path) -> Mapping[str, Any]:
+    """How a search was run; one of a comparison has the comparison's record, and strategy and seed in its name."""
+    path = folder.resolve()
+    if path.parent.name != SEARCHES_FOLDER or (path / RECORD_FILE).is_file():
+        return checked_record(path)
+    record, (strategy, _, seed) = checked_record(path.parents[1]), path.name.rpartition("-seed")
+    flags = record["arguments"]
+    own = flags["SearchArguments"] | {"strategy": strategy, "seed": int(seed)}
+    return record | {"arguments": flags | {"SearchArguments": own}}
+
+
+def checked_record(folder: Path) -> dict[str, Any]:
+    """The record in a folder, with the flags of a search."""
+    path = folder / RECORD_FILE
+    if not path.is_file():
+        raise InputError(f"{folder} is no finished search, it has no {RECORD_FILE}; give output folders of search.py")
+    record = read_json(path)
+    if not {"SearchArguments", "DataArguments"} <= record.get("arguments", {}).keys():
+        raise InputError(f"{folder} is no finished search: its {RECORD_FILE} tells no flags of one")
+    return record
 
 
 def names_of(searches: list[Finished]) -> list[str]:
