@@ -243,6 +243,7 @@ def test_workers_run_cells_and_what_follows_and_keep_all_but_the_failed(tmp_path
 def test_a_permutation_test_of_three_against_three_cannot_fall_below_a_tenth():
     assert permutation_p([5, 6, 7], [1, 2, 3]) == pytest.approx(0.1) == smallest_permutation_p(3, 3)
     assert permutation_p([0.2, 0.3, 0.4], [0.2, 0.3, 0.4]) == 1
+    assert permutation_p([5], [1, 2, 3]) is None
 
 
 def test_three_scores_above_thirty_reach_the_smallest_p():

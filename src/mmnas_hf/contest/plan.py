@@ -105,6 +105,11 @@ class Contest:
         seeds = self.args.seeds
         return [self.training(genotype, seeds[number % len(seeds)]) for number, genotype in enumerate(self.random)]
 
+    @property
+    def ranks(self) -> bool:
+        """Whether supernets score the random architectures, too."""
+        return self.args.rank_correlation and len(self.random) > 1
+
     def training(self, genotype: Genotype, seed: int) -> TrainingCell:
         return TrainingCell(genotype, seed, self.retraining_steps)
 
@@ -119,7 +124,7 @@ class Contest:
         """What a finished search is followed by."""
         if not isinstance(cell, SearchCell):
             return []
-        return [self.found(cell, result)] + [self.scoring(cell)] * self.args.rank_correlation
+        return [self.found(cell, result)] + [self.scoring(cell)] * self.ranks
 
 
 def published(task: str, space: SearchSpace) -> dict[str, Genotype]:

@@ -87,7 +87,7 @@ def add_tests(rows: Sequence[Row], chance: Sequence[float], pattern: Sequence[fl
 
 def correlations(contest: Contest, finished: Finished, metric: str) -> list[Row]:
     """For every supernet, the random architectures' inherited scores beside those from scratch."""
-    if not contest.args.rank_correlation:
+    if not contest.ranks:
         return []
     trained = {str(cell.genotype): finished[cell][metric] for cell in contest.random_cells if cell in finished}
     done = [search for search in contest.searches if contest.scoring(search) in finished]
@@ -110,7 +110,7 @@ def correlation(search: SearchCell, inherited: Mapping[str, float], trained: Map
 def markdown(result: Result) -> str:
     """The report for people."""
     parts = [f"# {result['metric']} on the test texts", score_table(result["rows"]), budget_note(result)]
-    tested = [row for row in result["rows"] if "p_random" in row]
+    tested = [row for row in result["rows"] if row.get("p_random") is not None]
     if tested:
         chance = next(row for row in result["rows"] if row["name"] == RANDOM)
         parts.append(test_note(len(tested), max(len(row["scores"]) for row in tested), len(chance["scores"])))

@@ -8,13 +8,19 @@ from statistics import fmean, stdev
 import numpy as np
 from scipy import stats
 
+FEWEST_SCORES = 2  # that have a spread
 MOST_PERMUTATIONS = 100_000  # up to so many are all tried; of more, so many are drawn
 
 Scores = Sequence[float]
 
 
-def permutation_p(first: Scores, second: Scores) -> float:
-    """Two-sided p of the difference of means when it does not matter which score is in which group; exact if small."""
+def permutation_p(first: Scores, second: Scores) -> float | None:
+    """Two-sided p of the difference of means when it does not matter which score is in which group; exact if small.
+
+    None for a group of one score.
+    """
+    if min(len(first), len(second)) < FEWEST_SCORES:
+        return None
     groups = (np.asarray(first, dtype=float), np.asarray(second, dtype=float))
     return float(stats.permutation_test(groups, mean_difference, n_resamples=MOST_PERMUTATIONS, random_state=0).pvalue)
 
@@ -30,7 +36,7 @@ def smallest_permutation_p(first: int, second: int) -> float:
 
 def welch_p(first: Scores, second: Scores) -> float | None:
     """Two-sided p of Welch's t-test; none where there is no spread to measure the difference against."""
-    if min(len(first), len(second)) < 2 or max(np.ptp(first), np.ptp(second)) == 0:  # noqa: PLR2004
+    if min(len(first), len(second)) < FEWEST_SCORES or max(np.ptp(first), np.ptp(second)) == 0:
         return None
     sizes = ((fmean(group), stdev(group), len(group)) for group in (first, second))
     return float(stats.ttest_ind_from_stats(*chain(*sizes), equal_var=False).pvalue)
@@ -54,6 +60,6 @@ def share_beaten(scores: Scores, others: Scores) -> float:
 
 def rank_correlation(first: Scores, second: Scores) -> float | None:
     """Kendall's tau; none if one of the two ranks nothing."""
-    if len(first) < 2 or min(np.ptp(first), np.ptp(second)) == 0:  # noqa: PLR2004
+    if len(first) < FEWEST_SCORES or min(np.ptp(first), np.ptp(second)) == 0:
         return None
     return float(stats.kendalltau(first, second).statistic)
