@@ -126,7 +126,14 @@ def test_a_summary_names_what_matters_and_what_may_be_noise(effects):
     assert "below 0.049" in first  # two standard errors of 0.6 over 400 texts
     assert matter.startswith("matter most: region 2 guided_att_64 (left out: -0.400), region 1")
     assert idle.startswith("0 of 3 nodes")
-    assert best == "the best single change is guided_att_64 at region 1 (+0.100, more than noise)"
+    assert best == "the best single change is guided_att_64 at region 1 (+0.100, more than chance gives the best of 6)"
+
+
+def test_a_summary_trusts_neither_small_changes_nor_the_luckiest_of_many(effects):
+    _, matter, idle, best = summary(effects._replace(error=0.3))
+    assert matter == "matter most: no node by itself"
+    assert idle.startswith("3 of 3 nodes")
+    assert "no more than chance" in best
 
 
 def test_a_summary_says_so_where_no_change_helps(effects):

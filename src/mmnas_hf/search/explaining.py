@@ -4,6 +4,7 @@ To leave a node out means that its operation adds nothing to its input, which th
 what follows has only learnt from normalised states.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -119,12 +120,12 @@ def summary(effects: Effects) -> list[str]:
     """A few sentences on what matters in the network."""
     noise = effects.noise
     costs = [changes[LEFT_OUT] for changes in effects.changes]
-    first = [describe(effects, node) for node in most_important(effects)[:TOLD] if costs[node] < 0]
+    first = [describe(effects, node) for node in most_important(effects)[:TOLD] if costs[node] < -noise]
     idle = sum(cost >= -noise for cost in costs)
     return [
         f"{effects.genotype}: {effects.metric} {effects.score:.3f} with inherited weights; changes below {noise:.3f} "
         "may be noise (two standard errors)",
-        f"matter most: {', '.join(first) or 'none'}",
+        f"matter most: {', '.join(first) or 'no node by itself'}",
         f"{idle} of {len(costs)} nodes can each be left out within that noise",
         best_change(effects),
     ]
@@ -136,9 +137,20 @@ def describe(effects: Effects, node: int) -> str:
 
 def best_change(effects: Effects) -> str:
     """The single change that would improve the network most, if any does."""
-    gain, node, name = max((gain, node, name) for node, row in enumerate(effects.changes) for name, gain in row.items())
+    others = [
+        (gain, node, name)
+        for node, (row, chosen) in enumerate(zip(effects.changes, effects.chosen, strict=True))
+        for name, gain in row.items()
+        if name != chosen
+    ]
+    gain, node, name = max(others)
     if gain <= 0:
         return "no single change improves it"
-    trust = "more than noise" if gain > effects.noise else "within noise"
+    # About what the largest of so many errors of chance would be.
+    luck = effects.error * max(ERRORS, math.sqrt(2 * math.log(len(others))))
+    trust = "more than" if gain > luck else "no more than"
     how = "leaving it out" if name == LEFT_OUT else name
-    return f"the best single change is {how} at {effects.nodes[node]} ({gain:+.3f}, {trust})"
+    return (
+        f"the best single change is {how} at {effects.nodes[node]} ({gain:+.3f}, {trust} chance gives the best of "
+        f"{len(others)})"
+    )
