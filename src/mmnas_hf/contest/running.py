@@ -114,7 +114,7 @@ def run_in_workers(agenda: Agenda, setting: Setting, jobs: int) -> None:
 
 @contextmanager
 def whole(pool: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
-    """Raise `RunError` if a process of the pool dies, and in the end wait for no work that nobody wants any more."""
+    """Raise `RunError` if a process of the pool dies, and end those that still work when this one is stopped."""
     try:
         yield pool
     except BrokenProcessPool:
@@ -122,6 +122,10 @@ def whole(pool: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
             "a worker process died, perhaps for want of memory; finished cells are kept: run the same command to go "
             "on, with fewer --jobs"
         ) from None
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
