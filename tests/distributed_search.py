@@ -24,11 +24,12 @@ from mmnas_hf.search.scoring import SupernetScorer
 from mmnas_hf.search.strategies import STRATEGIES
 from mmnas_hf.search.trainer import SearchArguments, SearchTrainer
 from mmnas_hf.tasks import TASKS
-from mmnas_hf.training import build_model, quiet, train
+from mmnas_hf.training import TrainArguments, build_model, quiet, train
 from tiny import search_arguments, search_trainer, tiny_corpus
 
 WHOLE_BATCH = 8
-BYTES_SENT = 200  # where Linux's tcp_info holds tcpi_bytes_sent
+# Where Linux's tcp_info holds tcpi_bytes_sent and tcpi_bytes_retrans: a busy system sends some twice, unasked.
+BYTES_SENT, ITS_END = 200, 216
 UNEVEN = {"train": 37, "validation": 5, "test": 5}
 SCENES = {"train": 40, "validation": 10}
 
@@ -155,7 +156,7 @@ def optimised(trainer: SearchTrainer) -> dict[str, int]:
 
 def sent_bytes() -> int:
     """What this process has sent through its sockets, as the system counts it."""
-    descriptors = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    descriptors = [link for link in Path("/proc/self/fd").glob("*") if link.is_symlink()]
     sockets = [link for link in descriptors if str(link.readlink()).startswith("socket:")]
     return sum(sent_through(socket.socket(fileno=os.dup(int(link.name)))) for link in sockets)
 
@@ -164,8 +165,9 @@ def sent_through(connection: socket.socket) -> int:
     with connection:
         if connection.family not in (socket.AF_INET, socket.AF_INET6):
             return 0
-        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, BYTES_SENT + 8)
-        return struct.unpack_from("Q", info, BYTES_SENT)[0]
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, ITS_END)
+        sent, again = struct.unpack_from("QQ", info, BYTES_SENT)
+        return sent - again
 
 
 def half_precision(folder: Path) -> State:
@@ -240,6 +242,12 @@ def uneven(folder: Path) -> State:
     return {"sizes": sizes, "rows": rows}
 
 
+def launched(folder: Path) -> State:
+    """What the arguments of a run know of the launch without any flag."""
+    args = TrainArguments(output_dir=str(folder))
+    return {"processes": args.world_size, "rank": args.process_index, "device": args.device.type}
+
+
 def claiming(folder: Path) -> State:
     """What all processes say of an output folder that is not free."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -258,6 +266,7 @@ def generating(folder: Path) -> State:
 
 
 SCENARIOS: dict[str, Callable[[Path], State]] = {
+    "launched": launched,
     "generating": generating,
     **{gates: lambda folder, gates=gates: gated(folder, gates) for gates in GATES},
     "matching": matching,

@@ -63,6 +63,10 @@ def end_group(group):
         os.killpg(group, signal.SIGKILL)
 
 
+def test_the_launch_file_for_cpus_starts_two_processes_that_know_of_each_other(states):
+    assert states["launched"] == [{"processes": 2, "rank": rank, "device": "cpu"} for rank in range(2)]
+
+
 @every_mode
 def test_there_are_two_processes(states, gates):
     assert [state["processes"] for state in states[gates]] == [2, 2]

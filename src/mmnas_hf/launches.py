@@ -102,8 +102,8 @@ def is_lost_connection(error: RuntimeError) -> bool:
 
 
 def cause(error: RuntimeError) -> str:
-    """What happened to a connection, without the source file that a message starts with and the advice that follows."""
-    return re.sub(r"^\[\S+\] ", "", first_line(error)).partition(". ")[0]
+    """What happened to a connection, without the place in gloo's source before it, and the advice that follows."""
+    return re.sub(r".*\[\S+:\d+\] ", "", first_line(error)).partition(". ")[0]
 
 
 def told_to_end(folder: Path, *_: Any) -> NoReturn:
