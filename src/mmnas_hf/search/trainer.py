@@ -161,7 +161,7 @@ class SearchTrainer(TaskTrainer):
     def training_step(self, model: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
         """Trainer's, and after the last batch of an optimiser step the gradients of the path's parameters averaged."""
         loss = super().training_step(model, *args, **kwargs)
-        if self.accelerator.sync_gradients:
+        if self.accelerator.sync_gradients and self.accelerator.num_processes > 1:
             learnt = [name for name, parameter in model.named_parameters() if parameter.grad is not None]
             # Processes that averaged different parameters would wait for each other, or mix them up.
             check_agreement(self.accelerator, self.state.global_step, {"path": learnt})
