@@ -22,11 +22,11 @@ from pathlib import Path
 from mmnas_hf.cli import DataArguments, load_corpus, load_model, load_tokenizer, make_room, run, show
 from mmnas_hf.comparison import default_jobs
 from mmnas_hf.errors import InputError
+from mmnas_hf.explanation.finished import Finished, names_of, read_finished
+from mmnas_hf.explanation.parts import common_space, explain_agreement, explain_development, explain_effects
 from mmnas_hf.files import RECORD_FILE, read_json, write_text
 from mmnas_hf.privacy import portable
 from mmnas_hf.runs import RunRecord
-from mmnas_hf.search.explanation import common_space, explain_agreement, explain_development, explain_effects
-from mmnas_hf.search.finished import Finished, names_of, read_finished
 from mmnas_hf.search.scoring import Judge
 from mmnas_hf.training import TrainArguments
 

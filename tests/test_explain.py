@@ -12,15 +12,15 @@ from PIL import Image, ImageColor
 import runs
 from mmnas_hf.drawing import operation_styles
 from mmnas_hf.errors import InputError
+from mmnas_hf.explanation.agreement import Found, agreement
+from mmnas_hf.explanation.agreement import summary as agreement_summary
+from mmnas_hf.explanation.development import draw_entropy, entropy_shares
+from mmnas_hf.explanation.effects import LEFT_OUT, Effects, measure, most_important, neighbours, summary, with_identity
+from mmnas_hf.explanation.finished import read_finished
+from mmnas_hf.explanation.pictures import draw_agreement, draw_effects
 from mmnas_hf.files import write_json
 from mmnas_hf.genotype import Genotype, SearchSpace
 from mmnas_hf.modeling_mmnas import MMnasForVisualQuestionAnswering
-from mmnas_hf.search.agreement import Found, agreement
-from mmnas_hf.search.agreement import summary as agreement_summary
-from mmnas_hf.search.development import draw_entropy, entropy_shares
-from mmnas_hf.search.explaining import LEFT_OUT, Effects, measure, most_important, neighbours, summary, with_identity
-from mmnas_hf.search.finished import read_finished
-from mmnas_hf.search.pictures import draw_agreement, draw_effects
 from mmnas_hf.search.scoring import Judge
 from scripts import call, refusal
 from tiny import SPACE, every_operation, random_batch, save_tiny, tiny_config

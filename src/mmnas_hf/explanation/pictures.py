@@ -23,7 +23,7 @@ from ..drawing import (
     operation_styles,
 )
 from .agreement import Agreement, Found
-from .explaining import LEFT_OUT, Effects
+from .effects import LEFT_OUT, Effects
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ..drawing import DOTS_PER_INCH, INK, PALE_INK, SIDE_COLOURS, plain_axes
-from .strategy import Probabilities, mean_entropy
+from ..search.strategy import Probabilities, mean_entropy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,8 +12,8 @@ import torch
 
 from ..genotype import Genotype, SearchSpace
 from ..modeling_mmnas import MMnasForTask
-from .doubts import ERRORS, sampling_error
-from .scoring import SupernetScorer
+from ..search.doubts import ERRORS, sampling_error
+from ..search.scoring import SupernetScorer
 
 LEFT_OUT = "identity"  # the operation that adds nothing
 TOLD = 3  # nodes that are named as those that matter most

@@ -8,13 +8,13 @@ from ..drawing import draw_probabilities
 from ..errors import InputError
 from ..files import write_json
 from ..genotype import SearchSpace
-from . import agreement, explaining
+from ..search.scoring import Judge, SupernetScorer
+from ..search.strategy import mean_entropy
+from . import agreement, effects
 from .agreement import Found
 from .development import draw_entropy, entropy_shares, nodes_of
 from .finished import Finished
 from .pictures import draw_agreement, draw_effects
-from .scoring import Judge, SupernetScorer
-from .strategy import mean_entropy
 
 
 def explain_effects(judge: Judge, search: Finished, folder: Path, jobs: int) -> list[str]:
@@ -22,13 +22,13 @@ def explain_effects(judge: Judge, search: Finished, folder: Path, jobs: int) -> 
 
     The judge's supernet is the search's own.
     """
-    widened = explaining.with_identity(judge.supernet, search.genotype)
+    widened = effects.with_identity(judge.supernet, search.genotype)
     known = folder / f"scores-{key_of(judge, search)}.json"
     with SupernetScorer(widened, judge.corpus, judge.rows, judge.args, jobs, known) as scorer:
-        effects = explaining.measure(scorer, search.genotype)
-    write_json(folder / "effects.json", effects.to_dict())
-    draw_effects(effects, folder / "effects.png")
-    return explaining.summary(effects)
+        measured = effects.measure(scorer, search.genotype)
+    write_json(folder / "effects.json", measured.to_dict())
+    draw_effects(measured, folder / "effects.png")
+    return effects.summary(measured)
 
 
 def key_of(judge: Judge, search: Finished) -> str:
@@ -45,7 +45,7 @@ def explain_development(search: Finished, folder: Path) -> list[str]:
     draw_probabilities(log, folder / "probabilities.png")
     draw_entropy(log, folder / "entropy.png")
     means = [mean_entropy(nodes) for nodes in nodes_of(log)]
-    shares = dict(zip(explaining.names_in(search.genotype), entropy_shares(nodes_of(log)), strict=True))
+    shares = dict(zip(effects.names_in(search.genotype), entropy_shares(nodes_of(log)), strict=True))
     steps = [entry["step"] for entry in log]
     write_json(folder / "entropy.json", {"steps": steps, "mean": means, "nodes": shares})
     return [f"mean entropy {means[0]:.2f} nats at step {steps[0]}, {means[-1]:.2f} at step {steps[-1]}"]

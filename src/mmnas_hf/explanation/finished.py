@@ -9,8 +9,8 @@ from ..configuration_mmnas import MMnasConfig
 from ..errors import InputError
 from ..files import CONFIG_FILE, GENOTYPE_FILE, RECORD_FILE, SEARCHES_FOLDER, SUPERNET_FOLDER, read_json
 from ..genotype import Genotype, SearchSpace
+from ..search.trainer import LOG_FILE, SearchArguments, read_log
 from .agreement import Found
-from .trainer import LOG_FILE, SearchArguments, read_log
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from ..errors import InputError
 from ..genotype import Genotype, SearchSpace
-from .doubts import ERRORS
-from .explaining import names_in
+from ..search.doubts import ERRORS
+from .effects import names_in
 
 
 class Found(NamedTuple):
