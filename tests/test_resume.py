@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,82 +26,79 @@ TIMEOUT = 600  # seconds, on a machine that has much else to do
 # Name the time or the command line, and the manifest those that do.
 NOT_COMPARED = ("trainer_state.json", "training_args.bin", "manifest.json")
 
-STEPS = (
-    f"--max_steps 14 --save_steps 4 --save_total_limit 2 --per_device_train_batch_size 8 {QUIET} --logging_strategy no"
-)
+STEPS = f"--save_steps 2 --save_total_limit 2 --per_device_train_batch_size 8 {QUIET} --logging_strategy no"
 SEARCH = f"{STEPS} --weight_steps 1 --warm_up 0 --random_architectures 0 --retrain_budget 0.01 --jobs 1 {SIZES} {SPACE}"
 HARD = "--task itm --hard_negatives 6 --per_device_eval_batch_size 64"
 COMPARED = 2  # networks that the search script trains after the search, one step each
 RUNS = {
-    "search": f"search.py --task vqa --eval_strategy steps --eval_steps 3 {SEARCH}",
-    "search for matching": f"search.py {HARD} {SEARCH}",
-    "training": f"train.py --genotype S|RG {HARD} {STEPS} {SIZES}",
-    "search in two processes": f"search.py --task vqa {SEARCH}",
+    "search": f"search.py --task vqa --max_steps 28 --eval_strategy steps --eval_steps 3 {SEARCH}",
+    "search for matching": f"search.py --max_steps 14 {HARD} {SEARCH}",
+    "training": f"train.py --max_steps 14 --genotype S|RG {HARD} {STEPS} {SIZES}",
 }
+TOGETHER = "search in two processes"
+OTHER_STRATEGIES = [name for name in STRATEGIES if name != SearchArguments.strategy]  # which the runs above use
+
 TRAINER, RESUMABLE = "mmnas_hf.search.trainer", "mmnas_hf.resumable"
-#: Function, when in it the process dies, and at which of its calls.
+#: Function, when in it the process dies, and at which of its calls: all come after the next checkpoint and before the
+#: end, so that every try but the first goes on from a checkpoint that the one before left.
 SAVING = {
-    "between a save's files": ("torch:save", "before", range(2, 6)),
-    "in the middle of a file": ("torch:save", "torn", range(1, 6)),
-    "before the manifest": (f"{RESUMABLE}:seal", "before", range(1, 3)),
-    "before the rename": (f"{RESUMABLE}:publish", "before", range(1, 2)),
+    "between a save's files": ("torch:save", "before", range(7, 11)),
+    "in the middle of a file": ("torch:save", "torn", range(6, 11)),
+    "before the manifest": (f"{RESUMABLE}:seal", "before", range(2, 3)),
+    "before the rename": (f"{RESUMABLE}:publish", "before", range(2, 3)),
     "before older checkpoints go": (f"{RESUMABLE}:rotate_checkpoints", "before", range(1, 2)),
 }
-WEIGHTS = {"in a weight step": ("mmnas_hf.training:TaskTrainer.compute_loss", "after", range(1, 4))}
+WEIGHTS = {"in a weight step": ("mmnas_hf.training:TaskTrainer.compute_loss", "after", range(3, 5))}
 ARCHITECTURE = {
-    "between the optimisers": (f"{TRAINER}:SearchTrainer.architecture_step", "before", range(1, 4)),
-    "in an architecture step": (f"{TRAINER}:BatchStream.next", "after", range(1, 4)),
+    "between the optimisers": (f"{TRAINER}:SearchTrainer.architecture_step", "before", range(3, 5)),
+    "in an architecture step": (f"{TRAINER}:BatchStream.next", "after", range(3, 5)),
 }
-LOG = {"in a line of the log": (f"{TRAINER}:append_entry", "torn", range(1, 2))}
+LOG = {"in a line of the log": (f"{TRAINER}:append_entry", "torn", range(2, 3))}
 END = {"after the training": ("mmnas_hf.search.run:save", "before", range(1, 2))}
 SCORING = {"when networks were scored": ("mmnas_hf.search.scoring:write_json", "before", range(1, 2))}
-RENAME = {"before the rename": SAVING["before the rename"]}
+SAVING_TOGETHER = {"in a save": ("transformers:Trainer._save_rng_state", "before", range(2, 3))}
 MOMENTS = {
     "search": WEIGHTS | ARCHITECTURE | SAVING | LOG | END,
-    "search for matching": WEIGHTS | ARCHITECTURE | RENAME,
+    "search for matching": WEIGHTS | ARCHITECTURE | {"before the rename": SAVING["before the rename"]},
     "training": WEIGHTS | {name: SAVING[name] for name in ("in the middle of a file", "before the manifest")},
-    "search in two processes": WEIGHTS
-    | ARCHITECTURE
-    | {"between a save's files": ("torch:save", "before", range(1, 2))},
+    TOGETHER: WEIGHTS | ARCHITECTURE | SAVING_TOGETHER,
+    **{name: {"in an architecture step": ARCHITECTURE["in an architecture step"]} for name in OTHER_STRATEGIES},
+    **{key: {"between steps": ARCHITECTURE["between the optimisers"], **SCORING} for key in ("uniform", "random")},
 }
-OTHER_STRATEGIES = [name for name in STRATEGIES if name != SearchArguments.strategy]  # which the runs above use
-LEARNING = {"in an architecture step": ARCHITECTURE["in an architecture step"], **RENAME}
-SCORED = {"between the optimisers": ARCHITECTURE["between the optimisers"], **SCORING}
 
 
-def chains(data: dict[str, Path], home: Path) -> list[Chain]:
-    """Every run without a break, and the same run killed at moments drawn from a generator."""
-    made = []
-    for seed, (name, command) in enumerate(RUNS.items()):
-        processes = 2 if "two" in name else 1
+def whole_and_killed(name: str, command: list[str], home: Path, **changes: Any) -> list[Chain]:
+    """A run without a break, and the same run killed at moments drawn from a generator."""
+    processes = changes.pop("processes", 1)
+    moments = draw(MOMENTS[name], len(name), processes)
+    whole, killed = (Chain(f"{kind} {name}", command, str(home / f"{kind} {name}"), []) for kind in ("whole", "killed"))
+    return [whole._replace(processes=processes), killed._replace(processes=processes, moments=moments, **changes)]
+
+
+def of_scripts(home: Path) -> Iterator[Chain]:
+    data = {task: save_tiny(home / f"data-{task}", task) for task in ("vqa", "itm")}
+    for name, command in RUNS.items():
         script, *flags = command.split()
-        task = flags[flags.index("--task") + 1]
-        moments = draw(MOMENTS[name], seed, processes)
-        outside = 0.1 if name == "search" else None
-        start = [script, "--data", str(data[task]), *flags]
-        made.append(Chain(f"whole {name}", start, str(home / f"whole {name}"), [], None, processes))
-        made.append(Chain(f"killed {name}", start, str(home / f"killed {name}"), moments, outside, processes))
-    return made
+        folder = data[flags[flags.index("--task") + 1]]
+        outside = {"outside": 0.1} if name == "search" else {}
+        yield from whole_and_killed(name, [script, "--data", str(folder), *flags], home, **outside)
 
 
-def of_strategies(home: Path) -> list[Chain]:
-    made = []
+def of_strategies(home: Path) -> Iterator[Chain]:
+    settings = {"evaluations": 6, "population": 3, "save_strategy": "steps", "save_steps": 2, "eval_steps": 3}
     for name in OTHER_STRATEGIES:
-        flags = {"strategy": name, "evaluations": 6, "population": 3, "save_strategy": "steps", "save_steps": 3}
-        command = ["search", "vqa", json.dumps({**flags, "eval_strategy": "steps", "eval_steps": 2})]
-        moments = draw(SCORED if name in ("uniform", "random") else LEARNING, len(name))
-        made.append(Chain(f"whole {name}", command, str(home / f"whole {name}"), []))
-        made.append(Chain(f"killed {name}", command, str(home / f"killed {name}"), moments))
-    return made
+        command = ["search", "vqa", json.dumps({**settings, "strategy": name, "eval_strategy": "steps"})]
+        yield from whole_and_killed(name, command, home)
+    half = {"max_steps": 14, "per_device_train_batch_size": 4, "eval_strategy": "epoch"}
+    yield from whole_and_killed(TOGETHER, ["search", "vqa", json.dumps({**settings, **half})], home, processes=2)
 
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
     """How every try of every chain ended, and the folder with all runs."""
     home = tmp_path_factory.mktemp("killed")
-    data = {task: save_tiny(home / f"data-{task}", task) for task in ("vqa", "itm")}
     plan, report = home / "plan.json", home / "report.json"
-    plan.write_text(json.dumps([*chains(data, home), *of_strategies(home)]))
+    plan.write_text(json.dumps([*of_scripts(home), *of_strategies(home)]))
     command = [sys.executable, str(DRIVER), str(plan), str(report)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
     assert ended.returncode == 0, ended.stderr[-3000:]
@@ -141,13 +139,20 @@ def state(run: Path) -> dict:
     return {name: value for name, value in saved.items() if name != "log_history"}
 
 
-def scores(run: Path) -> list[dict]:
-    """What networks that were trained after a search, or the trained network, score."""
-    results = json.loads((run / "results.json").read_text())
-    return [network["metrics"] for network in results.get("networks", [results])]
+def results(run: Path) -> dict:
+    """What a run reports, without its times."""
+
+    def timeless(value: Any) -> Any:
+        if isinstance(value, list):
+            return [timeless(item) for item in value]
+        if isinstance(value, dict):
+            return {name: timeless(item) for name, item in value.items() if name != "seconds"}
+        return value
+
+    return timeless(json.loads((run / "results.json").read_text()))
 
 
-every_run = pytest.mark.parametrize("name", [*RUNS, *OTHER_STRATEGIES])
+every_run = pytest.mark.parametrize("name", MOMENTS)
 
 
 @every_run
@@ -165,9 +170,9 @@ def test_a_killed_and_resumed_run_ends_in_trainers_same_state(name, killed):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_killed_and_resumed_run_has_the_same_scores(name, killed):
+def test_a_killed_and_resumed_run_reports_the_same(name, killed):
     _, home = killed
-    assert scores(home / f"killed {name}") == scores(home / f"whole {name}")
+    assert results(home / f"killed {name}") == results(home / f"whole {name}")
 
 
 @every_run
@@ -187,6 +192,15 @@ def test_every_try_but_the_last_was_killed(name, killed):
     *tries, last = [ended for ended, _ in report[f"killed {name}"]]
     assert all(signal.SIGKILL in ended for ended in tries)
     assert set(last) == {0}
+
+
+@every_run
+def test_every_try_goes_on_from_a_checkpoint_that_the_one_before_left(name, killed):
+    report, _ = killed
+    ((_, whole),) = report[f"whole {name}"]
+    tries = report[f"killed {name}"]
+    ended, last = tries[-1]
+    assert last <= whole - 2 * len(ended) * (len(tries) - 1)
 
 
 def test_a_search_killed_after_its_training_takes_no_further_step(killed):
