@@ -15,7 +15,7 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import SaveStrategy
 
-from ..checkpoints import writing
+from ..checkpoints import flush, writing
 from ..corpus import Corpus
 from ..errors import InputError
 from ..files import write_text
@@ -364,8 +364,11 @@ def without_timings(metrics: dict[str, float]) -> dict[str, float]:
 
 
 def append_entry(log: FilePath, entry: dict[str, Any]) -> None:
-    with writing(log, log.parent), log.open("a") as lines:
-        lines.write(json.dumps(entry) + "\n")
+    """Add a line to a log, on the disk before any checkpoint that comes after it."""
+    with writing(log, log.parent):
+        with log.open("a") as lines:
+            lines.write(json.dumps(entry) + "\n")
+        flush(log)
 
 
 def read_log(log: FilePath) -> list[dict[str, Any]]:
