@@ -27,7 +27,7 @@ SHARDED = {
     "tensor or context parallelism": ("ACCELERATE_USE_PARALLELISM_CONFIG", "parallelism_config"),
 }
 PAIR = 2  # processes, of which each knows the other
-WORKING_LAUNCH = "accelerate launch --config_file scripts/launch/one_machine.yaml"
+WORKING_LAUNCH = "accelerate launch --config_file scripts/launch/one_machine.yaml --num_processes GPUS"
 
 
 def only_cpus() -> bool:
@@ -40,8 +40,8 @@ def refuse_sharding(args: TrainingArguments) -> None:
     for name, (variable, flag) in SHARDED.items():
         if parse_flag_from_env(variable) or (flag and getattr(args, flag, None)):
             raise InputError(
-                f"{name} cuts a network into pieces that all take part in every step, and a sampled path leaves most "
-                f"of them out; give every process the whole network: {WORKING_LAUNCH}"
+                f"{name} cuts a network into pieces, but a path that is sampled leaves most pieces out, and runs save "
+                f"whole networks; give every process the whole network: {WORKING_LAUNCH}"
             )
 
 
