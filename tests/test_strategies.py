@@ -9,6 +9,7 @@ from transformers import set_seed
 from mmnas_hf.errors import InputError
 from mmnas_hf.genotype import Genotype, SearchSpace
 from mmnas_hf.modeling_mmnas import MMnasForVisualQuestionAnswering
+from mmnas_hf.search.enas import LARGEST_ADVANTAGE
 from mmnas_hf.search.gumbel import FIRST_TEMPERATURE, LAST_TEMPERATURE
 from mmnas_hf.search.parameterised import ParameterisedStrategy
 from mmnas_hf.search.run import search
@@ -174,9 +175,9 @@ def test_a_strategy_without_probabilities_refuses_to_drop_candidates(name):
 # One strategy's own
 
 
-def test_the_temperature_falls_linearly_over_the_search():
-    strategy = make("gumbel", steps=10)
-    temperatures = [strategy.temperature(step) for step in range(11)]
+def test_the_temperature_falls_linearly_over_the_alternation():
+    strategy = make("gumbel", steps=40, warm_up=0.75)
+    temperatures = [strategy.temperature(step) for step in range(30, 41)]
     assert temperatures[0] == FIRST_TEMPERATURE
     assert temperatures[-1] == pytest.approx(LAST_TEMPERATURE)
     falls = [first - second for first, second in pairwise(temperatures)]
@@ -196,6 +197,13 @@ def test_a_lower_loss_than_usual_makes_a_path_likelier():
     for gate, old, new in zip(path, before, strategy.probabilities(), strict=True):
         (name,) = gate
         assert new[name] > old[name]
+
+
+def test_an_outlier_is_no_larger_an_advantage_than_the_largest():
+    strategy = make("enas")
+    advantages = [strategy.advantage(loss) for loss in (5.0, 5.001, -1000.0, 1000.0)]
+    assert [abs(advantage) <= LARGEST_ADVANTAGE for advantage in advantages] == [True] * 4
+    assert advantages[2] == LARGEST_ADVANTAGE
 
 
 @every_scored

@@ -11,9 +11,8 @@ from .parameterised import ARCHITECTURE_STREAM, WEIGHT_STREAM, ParameterisedStra
 from .processes import mean_over_processes
 
 BASELINE_DECAY = 0.95  # of the moving mean and deviation of the losses
-ENTROPY_WEIGHT = (
-    0.1  # against an advantage in standard deviations; with less, nodes decide before they have been compared
-)
+LARGEST_ADVANTAGE = 3.0  # one outlier would keep Adam's steps small for long
+ENTROPY_WEIGHT = 0.1  # against an advantage in standard deviations; with less, nodes decide too early
 
 
 class EnasStrategy(ParameterisedStrategy):
@@ -41,7 +40,7 @@ class EnasStrategy(ParameterisedStrategy):
         self.descend(-advantage * self.log_likelihood() - ENTROPY_WEIGHT * self.entropy())
 
     def advantage(self, loss: float) -> float:
-        """How much lower than usual the loss was, in standard deviations; the loss then counts as seen."""
+        """How much lower than usual the loss was, in standard deviations, within limits; it then counts as seen."""
         self.seen += 1
         # Early means lean on few losses: without its start at zero, the moving mean is the mean of all of them.
         rate = max(1 - BASELINE_DECAY, 1 / self.seen)
@@ -49,7 +48,7 @@ class EnasStrategy(ParameterisedStrategy):
         advantage = -surprise / self.variance**0.5 if self.variance > 0 else 0.0
         self.mean += rate * surprise
         self.variance = (1 - rate) * (self.variance + rate * surprise**2)
-        return advantage
+        return max(-LARGEST_ADVANTAGE, min(LARGEST_ADVANTAGE, advantage))
 
     def log_likelihood(self) -> Tensor:
         """Of the last sampled path."""

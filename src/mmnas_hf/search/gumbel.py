@@ -7,21 +7,29 @@ from ..genotype import SearchSpace
 from ..modeling_mmnas import Path
 from .parameterised import ARCHITECTURE_STREAM, WEIGHT_STREAM, ParameterisedStrategy, path_generator, straight_through
 
-FIRST_TEMPERATURE, LAST_TEMPERATURE = 10.0, 0.1  # Dong and Yang, falling linearly over the search
+FIRST_TEMPERATURE, LAST_TEMPERATURE = 10.0, 0.1  # Dong and Yang, falling linearly
 
 
 class GumbelStrategy(ParameterisedStrategy):
     """Runs the operation whose alpha plus Gumbel noise is largest, with the gradient of the tempered softmax.
 
-    `steps` are those of the whole search, over which the temperature falls.
+    `alternation` are the steps among which the architecture is learnt, from the first to the last; over them the
+    temperature falls.
     """
 
-    def __init__(self, space: SearchSpace, steps: int, learning_rate: float = 0.1, prior: str = "none", seed: int = 0):
+    def __init__(
+        self,
+        space: SearchSpace,
+        alternation: range,
+        learning_rate: float = 0.1,
+        prior: str = "none",
+        seed: int = 0,
+    ):
         super().__init__(space, learning_rate, prior, seed)
-        self.steps = steps
+        self.alternation = alternation
 
     def temperature(self, step: int) -> float:
-        share = min(1.0, step / self.steps)
+        share = min(1.0, (step - self.alternation.start) / max(1, len(self.alternation)))
         return FIRST_TEMPERATURE + share * (LAST_TEMPERATURE - FIRST_TEMPERATURE)
 
     def weight_path(self, step: int) -> Path:

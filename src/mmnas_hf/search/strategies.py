@@ -23,7 +23,7 @@ STRATEGIES: dict[str, Build] = {
     ),
     "darts": lambda space, args, _: DartsStrategy(space, args.architecture_learning_rate, args.prior, args.seed),
     "gumbel": lambda space, args, steps: GumbelStrategy(
-        space, steps, args.architecture_learning_rate, args.prior, args.seed
+        space, range(int(args.warm_up * steps), steps), args.architecture_learning_rate, args.prior, args.seed
     ),
     "enas": lambda space, args, _: EnasStrategy(space, args.architecture_learning_rate, args.prior, args.seed),
     "uniform": lambda space, args, _: EvolutionStrategy(space, args.evaluations, args.population, args.seed),
