@@ -1,5 +1,6 @@
 """Fixtures that find the reference data outside the repository, or skip the test."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import pytest
 
 BESIDE_REPOSITORY = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_collection_finish() -> None:
+    """Every training starts with a full collection of garbage; what was imported is none, and need not be looked at."""
+    gc.collect()
+    gc.freeze()
 
 
 def _folder(variable: str, name: str) -> Path:

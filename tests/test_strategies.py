@@ -22,7 +22,7 @@ from tiny import SIZES, random_batch, search_arguments, search_trainer, tiny_con
 
 SPACE = SearchSpace.chain(2, 3)  # of 256 networks
 PLANTED = Genotype.parse("FS|RGF")
-STEPS = 200
+STEPS = 120
 POLICY_STEPS = 400  # a policy gradient learns from one number a step
 
 
