@@ -1,5 +1,6 @@
 """Every strategy on the real supernet, with a planted answer: labels are what one network of it says."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -311,3 +312,23 @@ def test_no_network_is_scored_again(judged, tmp_path, monkeypatch):
     again = SupernetScorer(*judged, file=file)
     monkeypatch.setattr(again, "scores", lambda new: iter([1.0 for _ in new]))
     assert again(genotypes_of("FS|RGF", "SS|GGG", "SS|SSS")) == [scores[1], scores[0], 1.0]
+
+
+def test_scores_of_other_weights_rows_or_folds_are_not_remembered(judged, tmp_path):
+    supernet, corpus, rows, args = judged
+    others = [
+        (build_model(corpus, supernet.config, 1), corpus, rows, args),
+        (supernet, corpus, corpus.rows("validation", 4), args),
+        (supernet, corpus, rows, replace(args, folds=2)),
+    ]
+    SupernetScorer(*judged, file=tmp_path / "scores.json")(genotypes_of("SS|GGG"))
+    assert SupernetScorer(*judged, file=tmp_path / "scores.json").known
+    assert not [judge for judge in others if SupernetScorer(*judge, file=tmp_path / "scores.json").known]
+
+
+def test_a_scorer_that_stops_on_the_way_keeps_the_scores_that_it_has(judged, tmp_path, monkeypatch):
+    scorer = SupernetScorer(*judged, file=tmp_path / "scores.json")
+    monkeypatch.setattr(scorer, "scores", lambda new: (1 / left for left in (1, 0)))
+    with pytest.raises(ZeroDivisionError):
+        scorer(genotypes_of("SS|GGG", "FS|RGF"))
+    assert SupernetScorer(*judged, file=tmp_path / "scores.json").known == {"SS|GGG": 1.0}

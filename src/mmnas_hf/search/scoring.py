@@ -10,13 +10,16 @@ from typing import NamedTuple, Self
 import torch
 from tqdm.auto import tqdm
 
+from ..cache import fingerprint
 from ..corpus import Corpus
+from ..data.fingerprint import texts_fingerprint
 from ..files import read_json, write_json
 from ..genotype import Genotype
 from ..launches import first_decides
 from ..modeling_mmnas import MMnasForTask
 from ..tasks import Rows
 from ..training import TrainArguments, evaluate, quiet
+from .processes import digest
 
 FEW = 4  # genotypes that are scored sooner than worker processes start
 
@@ -32,6 +35,11 @@ class Judge(NamedTuple):
     def score(self, genotype: Genotype) -> float:
         """The task's metric of one network of the supernet."""
         return evaluate(self.supernet.derive(genotype), self.corpus, self.rows, self.args)[self.corpus.task.metric]
+
+    def fingerprint(self) -> str:
+        """What tells its scores from those of other weights, on other texts, or by another evaluation."""
+        evaluation = f"{self.corpus.task.name} {self.args.folds} {self.args.mixed_precision}"
+        return fingerprint(str(digest(self.supernet.state_dict())), texts_fingerprint(self.rows), evaluation)
 
 
 class Workers(ProcessPoolExecutor):
@@ -52,15 +60,18 @@ def score_in_worker(genotype: Genotype) -> float:
     return keep_judge.kept.score(genotype)
 
 
-def read_scores(file: Path | None) -> dict[str, float]:
-    return read_json(file) if file is not None and file.is_file() else {}
+def read_scores(file: Path, judged: str) -> dict[str, float]:
+    """The scores in a file, if they are those of the judge with this fingerprint."""
+    content = read_json(file) if file.is_file() else {}
+    return content["scores"] if content.get("judge") == judged else {}
 
 
 class SupernetScorer:
     """Scores genotypes on some rows, each only once; leave its context to stop its worker processes.
 
     Several processes of one run share every evaluation; a process alone hands genotypes out to `jobs` workers. With a
-    `file`, scores are written after every call and found again by the next run.
+    `file`, each score is written when it is known, and found again by the next run if nothing that it depends on has
+    changed.
     """
 
     def __init__(
@@ -76,8 +87,11 @@ class SupernetScorer:
         self.jobs = jobs if args.world_size == 1 else 1
         self.file, self.writes = file, args.process_index == 0
         self.hidden = args.disable_tqdm or not self.writes
-        # Processes that knew different scores would wait for each other; not all may see the first one's file.
-        self.known: dict[str, float] = first_decides(args, partial(read_scores, file))
+        self.known: dict[str, float] = {}
+        if file is not None:
+            self.judged = self.judge.fingerprint()
+            # Processes that knew different scores would wait for each other; not all may see the first one's file.
+            self.known = first_decides(args, partial(read_scores, file, self.judged))
         self.workers: Workers | None = None
 
     def __enter__(self) -> Self:
@@ -95,9 +109,12 @@ class SupernetScorer:
             zip(new, self.scores(new), strict=True), "Scoring networks", len(new), leave=False, disable=hidden
         ):
             self.known[str(genotype)] = score
-        if new and self.file is not None and self.writes:
-            write_json(self.file, self.known)
+            self.write()
         return [self.known[str(genotype)] for genotype in genotypes]
+
+    def write(self) -> None:
+        if self.file is not None and self.writes:
+            write_json(self.file, {"judge": self.judged, "scores": self.known})
 
     def scores(self, genotypes: Sequence[Genotype]) -> Iterator[float]:
         if self.workers is None and self.jobs > 1 and len(genotypes) > FEW:
