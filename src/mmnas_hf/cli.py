@@ -38,7 +38,15 @@ from .training import TrainArguments
 from .word_vectors import initialise_embedding
 
 EXIT_FAILED_RUN, EXIT_WRONG_INPUT = 1, 2
-REFUSED_WRITES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
+REFUSED_WRITES = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EACCES,
+    errno.EPERM,
+)
 NOTHING = (None, False, "", [], {})  # what an argument is that does nothing
 REPEAT = f"{RECORD_FILE} of a run that is repeated: all its arguments but those that flags give, and output_dir."
 
@@ -315,8 +323,9 @@ def claim(folder: Path, asked: str | None, overwrite: bool, resume: bool) -> str
     chosen = choose_checkpoint(folder, asked, resume)
     if resume and chosen is None:
         show(f"no checkpoint in {folder} yet: starting from the beginning")
-    if chosen is None and folder.exists():
-        make_room(folder, overwrite or (resume and not (folder / RESULTS_FILE).exists()))
+    goes_on = chosen is not None and Path(chosen).resolve().parent == folder.resolve()
+    if not goes_on and folder.exists():
+        make_room(folder, overwrite or (resume and chosen is None and not (folder / RESULTS_FILE).exists()))
     try_folder(folder)
     return chosen
 
@@ -346,13 +355,16 @@ def make_room(folder: Path, overwrite: bool) -> None:
 
 
 def delete_run(folder: Path) -> None:
-    """Delete a run, last of all what says that it is one: a deletion that was cut short can be taken up."""
+    """Empty a run's folder, last of what says that it is one: a deletion that was cut short can be taken up.
+
+    The folder stays, which may be a link or the place of a disk.
+    """
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         elif path.name != RECORD_FILE:
             path.unlink()
-    shutil.rmtree(folder)
+    (folder / RECORD_FILE).unlink()
 
 
 def try_folder(folder: Path) -> None:

@@ -55,13 +55,18 @@ def refuse_threads(args: TrainingArguments) -> None:
 
 
 def first_decides(args: TrainingArguments, decide: Callable[[], Decision]) -> Decision:
-    """What the first process decides, in all processes; all of them raise what it raises for the user."""
+    """What the first process decides, in all processes; all of them raise what it raises for the user.
+
+    What the system refuses it is wrong input.
+    """
     decision, error = None, None
     if args.process_index == 0:
         try:
             decision = decide()
         except (InputError, RunError) as raised:
             error = raised
+        except OSError as raised:
+            error = InputError(str(raised))
     decision, error = broadcast_object_list([decision, error])
     if error is not None:
         raise error
