@@ -205,6 +205,40 @@ def drifting(folder: Path, perturb: Callable[[SearchTrainer], None], step: int) 
     return {"error": "", "step": trainer.state.global_step}
 
 
+def keeping_best(folder: Path) -> State:
+    """A search that ends with the weights of its best checkpoint, which is not the last one."""
+    steps = {
+        f"{what}_{name}": value for what in ("eval", "save") for name, value in (("strategy", "steps"), ("steps", 2))
+    }
+    args = search_arguments(
+        folder.with_name("best"),
+        per_device_train_batch_size=4,
+        max_steps=4,
+        load_best_model_at_end=True,
+        greater_is_better=True,  # which the first loss is
+        **steps,
+    )
+    trainer = search_trainer(tiny_corpus("vqa"), args)
+    return {**ended(trainer), "best": Path(trainer.state.best_model_checkpoint).name}
+
+
+def one_diverges(folder: Path) -> State:
+    """What all processes say of a loss that is no number in the first one alone."""
+    trainer = search_trainer(tiny_corpus("vqa"), search_arguments(folder, per_device_train_batch_size=4))
+    compute_loss = trainer.compute_loss
+
+    def spoilt(*args: Any, **kwargs: Any) -> Any:
+        spoils = trainer.state.global_step == 1 and args[0].training and trainer.args.process_index == 0
+        return compute_loss(*args, **kwargs) * (torch.nan if spoils else 1)
+
+    trainer.compute_loss = spoilt
+    try:
+        trainer.train()
+    except RunError as error:
+        return {"error": str(error)}
+    return {"error": ""}
+
+
 class Perturbation(TrainerCallback):
     """Changes something in the last process, at the end of step 4, which an evaluation follows, or of another one."""
 
@@ -282,6 +316,8 @@ SCENARIOS: dict[str, Callable[[Path], State]] = {
     "other alphas": lambda folder: drifting(folder, move_alphas, 4),
     "other weights": lambda folder: drifting(folder, move_a_weight, 4),
     "other paths": lambda folder: drifting(folder, turn_alphas, 2),
+    "keeping the best": keeping_best,
+    "one diverges": one_diverges,
     "uneven": uneven,
     "claiming": claiming,
 }

@@ -1,5 +1,6 @@
 """Checkpoints are whole or recognised as damaged, and `--resume` finds the newest whole one by itself."""
 
+import errno
 import json
 import shutil
 
@@ -7,8 +8,11 @@ import pytest
 
 import runs
 from mmnas_hf.checkpoints import MANIFEST_FILE, STAGING_FOLDER, fault, list_checkpoints, newest_good, publish, seal
+from mmnas_hf.cli import claim, claim_folder
+from mmnas_hf.errors import InputError
+from mmnas_hf.genotype import SearchSpace
 from scripts import refusal
-from tiny import save_tiny, search_arguments, search_trainer, tiny_corpus
+from tiny import SPACE, save_tiny, search_arguments, search_trainer, tiny_corpus
 
 
 @pytest.fixture
@@ -156,12 +160,51 @@ def test_a_damaged_checkpoint_that_is_asked_for_is_refused(data, run):
     assert f"{run / 'checkpoint-1'} is damaged: model.safetensors is not what was written" in line
 
 
+# The folder
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """The folder of a finished run."""
+    folder = tmp_path / "finished"
+    folder.mkdir()
+    for name in ("run.json", "results.json"):
+        (folder / name).write_text("{}")
+    return folder
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_checkpoint_of_another_run_does_not_open_a_finished_runs_folder(resume, folder, finished):
+    with pytest.raises(InputError, match="already holds a run"):
+        claim(finished, str(folder / "checkpoint-9"), overwrite=False, resume=resume)
+    assert claim(finished, str(folder / "checkpoint-9"), overwrite=True, resume=False)
+    assert not list(finished.iterdir())
+
+
+def test_a_checkpoint_in_the_runs_own_folder_goes_on_in_it(folder):
+    assert claim(folder, str(folder / "checkpoint-9"), overwrite=False, resume=False) == str(folder / "checkpoint-9")
+
+
+def test_a_run_behind_a_link_is_overwritten_and_the_link_stays(finished, tmp_path):
+    (tmp_path / "link").symlink_to(finished)
+    claim(tmp_path / "link", None, overwrite=True, resume=False)
+    assert (tmp_path / "link").is_symlink()
+    assert not list(finished.iterdir())
+
+
+def test_what_the_system_refuses_while_a_folder_is_claimed_is_wrong_input(tmp_path, monkeypatch):
+    refused = PermissionError(errno.EACCES, "Permission denied", "run")
+    monkeypatch.setattr("mmnas_hf.cli.claim", lambda *args: (_ for _ in ()).throw(refused))
+    with pytest.raises(InputError, match="Permission denied: 'run'"):
+        claim_folder(search_arguments(tmp_path), overwrite=True)
+
+
 # Trainer's own features
 
 
-def searching(folder, **changes):
+def searching(folder, space=SPACE, **changes):
     settings = {"save_strategy": "steps", "save_steps": 4, "eval_strategy": "steps", "eval_steps": 4}
-    return search_trainer(tiny_corpus("vqa"), search_arguments(folder, **settings | changes))
+    return search_trainer(tiny_corpus("vqa"), search_arguments(folder, **settings | changes), space)
 
 
 def test_the_best_checkpoint_is_kept_and_called_by_the_name_that_it_has(tmp_path):
@@ -192,6 +235,65 @@ def test_a_run_whose_steps_are_raised_goes_on_from_its_end(tmp_path):
     resumed = searching(tmp_path, max_steps=6)
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
     assert resumed.state.global_step == 6
+
+
+def test_a_run_that_goes_back_to_an_older_checkpoint_forgets_those_after_it(tmp_path):
+    settings = {"save_total_limit": None, "save_steps": 2, "eval_strategy": "no"}
+    searching(tmp_path, max_steps=6, **settings).train()
+    again = searching(tmp_path, max_steps=8, **settings)
+    there = []
+    again.training_step = lambda *args: (there.extend(list_checkpoints(tmp_path)), 1 / 0)  # ends at once
+    with pytest.raises(ZeroDivisionError):
+        again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    assert there == [tmp_path / "checkpoint-2"]
+
+
+def test_a_run_that_goes_on_from_anothers_checkpoint_leaves_that_run_as_it_is(tmp_path):
+    searching(tmp_path / "first", max_steps=4, save_steps=2, eval_strategy="no").train()
+    searching(tmp_path / "second", max_steps=4, save_steps=2, eval_strategy="no").train(
+        resume_from_checkpoint=str(tmp_path / "first" / "checkpoint-2")
+    )
+    assert len(list_checkpoints(tmp_path / "first")) == 2
+
+
+OTHER_RUNS = {
+    "strategy is 'proxyless', and not 'darts'": {"strategy": "darts"},
+    "gates is 'full', and not 'two'": {"gates": "two"},
+    "search space is": {"space": SearchSpace.chain(1, 3)},
+}
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """A checkpoint of a search of two steps."""
+    folder = tmp_path_factory.mktemp("short")
+    searching(folder, max_steps=2, save_steps=2, eval_strategy="no").train()
+    return folder / "checkpoint-2"
+
+
+@pytest.mark.parametrize("said", OTHER_RUNS)
+def test_the_checkpoint_of_another_kind_of_run_is_refused(said, short, tmp_path):
+    with pytest.raises(InputError, match=said):
+        searching(tmp_path, **OTHER_RUNS[said]).train(resume_from_checkpoint=str(short))
+
+
+def test_another_number_of_processes_is_refused(short, tmp_path, monkeypatch):
+    trainer = searching(tmp_path)
+    monkeypatch.setattr(type(trainer.args), "world_size", 2)
+    with pytest.raises(InputError, match="number of processes is 1, and not 2"):
+        trainer.check_facts(str(short))
+
+
+def test_an_ended_run_that_is_resumed_removes_what_its_killed_end_left(tmp_path, monkeypatch):
+    settings = {"max_steps": 4, "save_steps": 2, "save_total_limit": 1, "eval_strategy": "no"}
+    with monkeypatch.context() as patch:
+        patch.setattr("mmnas_hf.resumable.rotate_checkpoints", lambda *args, **kwargs: None)
+        searching(tmp_path, **settings).train()
+    (tmp_path / STAGING_FOLDER / "checkpoint-5").mkdir(parents=True)
+    assert len(list_checkpoints(tmp_path)) == 2
+    searching(tmp_path, **settings).train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+    assert list_checkpoints(tmp_path) == [tmp_path / "checkpoint-4"]
+    assert not (tmp_path / STAGING_FOLDER).exists()
 
 
 def test_what_belongs_to_an_epochs_end_is_done_before_the_checkpoint_of_its_last_step(tmp_path):

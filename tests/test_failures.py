@@ -15,6 +15,7 @@ from transformers import TrainerCallback
 
 import runs
 from mmnas_hf.checkpoints import STAGING_FOLDER, fault, list_checkpoints
+from mmnas_hf.cli import run
 from mmnas_hf.errors import RunError
 from mmnas_hf.resumable import ResumableTrainer
 from mmnas_hf.search.trainer import BatchStream, SearchTrainer
@@ -162,6 +163,17 @@ def test_a_search_that_finds_no_room_for_something_else_keeps_its_checkpoints(pl
     assert all(fault(path) is None for path in list_checkpoints(run))
 
 
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM])
+def test_a_file_that_may_not_be_written_is_one_line(code, capsys):
+    def main():
+        raise OSError(code, os.strerror(code), "results.json")
+
+    with pytest.raises(SystemExit) as ended:
+        run(main)
+    assert ended.value.code == 1
+    assert f"a file cannot be written: [Errno {code}]" in capsys.readouterr().err
+
+
 # A folder that cannot be written
 
 
@@ -262,6 +274,41 @@ def test_an_architecture_steps_nan_loss_is_not_learnt_from(tmp_path, monkeypatch
     alphas = {name: value for name, value in state_of(trainer).items() if name.isdecimal()}
     assert same(alphas, {name: value for name, value in saved(tmp_path / "checkpoint-2").items() if name.isdecimal()})
     assert [path.name for path in list_checkpoints(tmp_path)] == ["checkpoint-1", "checkpoint-2"]
+
+
+def test_an_architectures_nan_gradient_is_not_learnt_from(tmp_path):
+    trainer = searching(tmp_path)
+    gradients = trainer.strategy.gradients
+    trainer.strategy.gradients = lambda loss: [
+        gradient * (torch.nan if trainer.state.global_step == 2 else 1) for gradient in gradients(loss)
+    ]
+    with pytest.raises(RunError, match=r"gradient is not finite in the architecture step after weight step 2; .*-1 is"):
+        trainer.train()
+    alphas = torch.load(tmp_path / "checkpoint-1" / "training_state.pt")["strategy"]["alphas"]
+    assert all(torch.equal(*pair) for pair in zip(trainer.strategy.alphas, alphas, strict=True))
+
+
+def test_an_architecture_that_is_no_number_is_never_saved(tmp_path):
+    trainer = searching(tmp_path)
+    update = trainer.strategy.update
+
+    def update_and_spoil(loss):
+        update(loss)
+        if trainer.state.global_step == 2:
+            trainer.strategy.alphas[0].data.fill_(torch.nan)
+
+    trainer.strategy.update = update_and_spoil
+    with pytest.raises(RunError, match=r"state of the strategy is no number after step 2; .*checkpoint-1 is whole"):
+        trainer.train()
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["checkpoint-1"]
+
+
+def test_an_architecture_step_under_a_scaler_of_float16_refuses_a_nan_loss_too(tmp_path, monkeypatch):
+    trainer = searching(tmp_path)
+    nan_batches(monkeypatch, BatchStream, 1)
+    monkeypatch.setattr(trainer.accelerator, "scaler", object())
+    with pytest.raises(RunError, match="the loss of the architecture step after weight step 0 is nan"):
+        trainer.architecture_step()
 
 
 def test_weights_that_are_no_numbers_are_never_saved(tmp_path):

@@ -78,6 +78,15 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted((path for path, step in steps.items() if step.isdecimal()), key=lambda path: int(steps[path]))
 
 
+def forget_later_checkpoints(folder: Path, checkpoint: Path) -> None:
+    """Remove the checkpoints of a run after the one that it goes on from, which is its own."""
+    own = list_checkpoints(folder)
+    places = [path.resolve() for path in own]
+    if checkpoint.resolve() in places:
+        for later in reversed(own[places.index(checkpoint.resolve()) + 1 :]):
+            shutil.rmtree(later)
+
+
 def newest_good(folder: Path) -> Path | None:
     """The last checkpoint of a run that is whole; those after it are reported."""
     for checkpoint in reversed(list_checkpoints(folder)):

@@ -6,13 +6,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 from transformers import Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import DefaultFlowCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
 
-from .checkpoints import STAGING_FOLDER, publish, seal, what_is_safe, writing
-from .errors import RunError
+from .checkpoints import STAGING_FOLDER, forget_later_checkpoints, publish, seal, what_is_safe, writing
+from .errors import InputError, RunError
 
 DIVERGED = "--resume would repeat it exactly: start again with a lower --learning_rate, or look at the data"
 
@@ -36,10 +37,12 @@ class ResumableTrainer(Trainer):
 
     def train(self, resume_from_checkpoint: str | None = None, **kwargs: Any) -> TrainOutput:
         """Trainer's; a run that had ended gets back what it ended with, and takes no further step."""
-        if resume_from_checkpoint is not None and self.had_ended(resume_from_checkpoint):
-            return self.restore(resume_from_checkpoint)
         if self.args.should_save:  # what a killed run was writing
             shutil.rmtree(Path(self.args.output_dir, STAGING_FOLDER), ignore_errors=True)
+        if resume_from_checkpoint is not None:
+            self.check_facts(resume_from_checkpoint)
+            if self.had_ended(resume_from_checkpoint):
+                return self.restore(resume_from_checkpoint)
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
     def had_ended(self, checkpoint: str) -> bool:
@@ -56,10 +59,12 @@ class ResumableTrainer(Trainer):
         self.state.is_local_process_zero = self.is_local_process_zero()
         self.state.is_world_process_zero = self.is_world_process_zero()
         self.load_parts(checkpoint)
-        for event in (self.callback_handler.on_train_begin, self.callback_handler.on_train_end):
-            self.control = event(self.args, self.state, self.control)
+        self.control = self.callback_handler.on_train_begin(self.args, self.state, self.control)
         if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
             self._load_best_model()
+        self.control = self.callback_handler.on_train_end(self.args, self.state, self.control)
+        if self.args.should_save:
+            self.rotate()  # which a run that was killed while it ended had no time for
         return TrainOutput(self.state.global_step, 0.0, {})
 
     # Saving
@@ -72,17 +77,17 @@ class ResumableTrainer(Trainer):
         """Trainer's, but written beside; it gets its name when every process has written, and older ones go after."""
         home, name = Path(self._get_output_dir(trial)), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         staged = home / STAGING_FOLDER / name
-        self.check_weights(home)
+        self.check_state()
         with writing(home / name, home):
             self.stage(model, trial)
         self.accelerator.wait_for_everyone()
+        self.name_best(home, staged)
         if self.args.should_save:
             with writing(home / name, home):
-                self.name_best(home, staged)
+                self.state.save_to_json(str(staged / TRAINER_STATE_NAME))  # with the name that the best one has now
                 seal(staged)
                 publish(staged, home / name)
-                best = self.state.best_model_checkpoint
-                rotate_checkpoints(str(home), self.args.save_total_limit, best, use_mtime=True)
+                self.rotate()
         self.accelerator.wait_for_everyone()
 
     def stage(self, model: nn.Module, trial: Any) -> None:
@@ -93,16 +98,20 @@ class ResumableTrainer(Trainer):
             self.is_saving = False
 
     def name_best(self, home: Path, staged: Path) -> None:
-        """Call the best checkpoint by the name that it gets, should it be the one that is staged."""
+        """Call the best checkpoint by the name that it gets, in all processes, should it be the one that is staged."""
         if self.state.best_model_checkpoint == str(staged):
             self.state.best_model_checkpoint = str(home / staged.name)
-            self.state.save_to_json(str(staged / TRAINER_STATE_NAME))
+
+    def rotate(self) -> None:
+        """Remove older checkpoints than are to be kept."""
+        limit, best = self.args.save_total_limit, self.state.best_model_checkpoint
+        rotate_checkpoints(self.args.output_dir, limit, best, use_mtime=True)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
-        if self.args.should_save and self.parts:
+        if self.args.should_save:
             state = {name: part.state_dict() for name, part in self.parts.items()}
-            torch.save(state, Path(output_dir, self.state_file))
+            torch.save({"facts": self.facts, **state}, Path(output_dir, self.state_file))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
@@ -110,35 +119,61 @@ class ResumableTrainer(Trainer):
             self.load_parts(checkpoint)
 
     def load_parts(self, checkpoint: str) -> None:
-        """Give the parts back their state."""
-        if not self.parts:
-            return
-        state = torch.load(Path(checkpoint, self.state_file), map_location="cpu", weights_only=True)
+        """Give the parts back their state; what the folder has of later steps belongs to a run that was given up."""
+        state = self.read_parts(checkpoint)
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
+        if self.args.should_save:
+            forget_later_checkpoints(Path(self.args.output_dir), Path(checkpoint))
+
+    def read_parts(self, checkpoint: str) -> dict[str, Any]:
+        return torch.load(Path(checkpoint, self.state_file), map_location="cpu", weights_only=True)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What must be the same, by name, when a run goes on, and is told to who changed it."""
+        return {"number of processes": self.args.world_size}
+
+    def check_facts(self, checkpoint: str) -> None:
+        """Raise `InputError` for a checkpoint of another kind of run."""
+        earlier = self.read_parts(checkpoint)["facts"]
+        for name, value in self.facts.items():
+            if earlier.get(name) != value:
+                raise InputError(
+                    f"{checkpoint} is of a run whose {name} is {earlier.get(name)!r}, and not {value!r}; resume it "
+                    "with the flags that it began with, or start another run in another output_dir"
+                )
 
     # Losses that are no numbers
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         loss = super().training_step(*args, **kwargs)
-        self.check_loss(loss, f"the loss of weight step {self.state.global_step + 1}")
+        if self.accelerator.scaler is None:  # which skips by itself the steps that float16 was too narrow for
+            self.check_loss(loss, f"the loss of weight step {self.state.global_step + 1}")
         return loss
 
     def check_loss(self, loss: Tensor, name: str) -> None:
-        """Stop before an optimiser learns from a loss that is no finite number.
+        """Stop, in all processes, before an optimiser learns from a loss that is no finite number in one of them."""
+        losses = self.accelerator.gather(loss.detach().reshape(1))
+        if not losses.isfinite().all():
+            raise self.diverged(f"{name} is {losses[~losses.isfinite()][0].item()}; nothing was learnt from it and")
 
-        A scaler of float16 losses skips such steps by itself.
+    def check_state(self) -> None:
+        """Stop before weights or parts that are no numbers are saved: a finite loss may have had other gradients.
+
+        An architecture parameter of minus infinity is that of a candidate that was dropped.
         """
-        if self.accelerator.scaler is None and not torch.isfinite(loss):
-            safe = what_is_safe(Path(self.args.output_dir))
-            raise RunError(f"{name} is {loss.item()}; nothing was learnt from it and {safe}; {DIVERGED}")
-
-    def check_weights(self, folder: Path) -> None:
-        """Stop before weights that are no finite numbers are saved: a finite loss may have had other gradients."""
+        step = self.state.global_step
         for name, parameter in self.model.named_parameters():
-            if not torch.isfinite(parameter).all():
-                step = self.state.global_step
-                raise RunError(f"{name} is not finite after step {step}; {what_is_safe(folder)}; {DIVERGED}")
+            if not parameter.isfinite().all():
+                raise self.diverged(f"{name} is not finite after step {step};")
+        for name, part in self.parts.items():
+            if any(isinstance(leaf, Tensor) and leaf.isnan().any() for leaf in tree_leaves(part.state_dict())):
+                raise self.diverged(f"the state of the {name} is no number after step {step};")
+
+    def diverged(self, what: str) -> RunError:
+        """The error with which a run ends that has met what is no number."""
+        return RunError(f"{what} {what_is_safe(Path(self.args.output_dir))}; {DIVERGED}")
 
 
 class EndEpochWithItsLastStep(DefaultFlowCallback):

@@ -64,8 +64,11 @@ class ParameterisedStrategy(ABC):
         return list(averaged.split([len(alpha) for alpha in self.alphas]))
 
     def descend(self, loss: Tensor) -> None:
-        """One step of the optimiser against the loss."""
-        for alpha, gradient in zip(self.alphas, self.gradients(loss), strict=True):
+        """One step of the optimiser against the loss; raises `FloatingPointError` before a gradient that is none."""
+        gradients = self.gradients(loss)
+        if not all(gradient.isfinite().all() for gradient in gradients):
+            raise FloatingPointError("the architecture's gradient is not finite")
+        for alpha, gradient in zip(self.alphas, gradients, strict=True):
             alpha.grad = gradient.clone()
         self.optimizer.step()
 

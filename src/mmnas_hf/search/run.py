@@ -54,6 +54,7 @@ def search(
         trainer.add_callback(callback)
     with ending_together(args.output_dir):
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+        trainer.check_agreement()
         scorer = SupernetScorer(supernet, corpus, scored, args, jobs, Path(args.output_dir, SCORES_FILE))
         choose(strategy, scorer, trainer.cost, corpus.task.scored_examples(scored))
         if trainer.is_world_process_zero():

@@ -204,8 +204,12 @@ class SearchTrainer(TaskTrainer):
         inputs = self._prepare_inputs(self.architecture_batches.next())
         with self.compute_loss_context_manager(), torch.set_grad_enabled(has_gradient(path)):
             loss = model(**inputs, path=path).loss
-        self.check_loss(loss, f"the loss of the architecture step after weight step {self.state.global_step}")
-        self.strategy.update(loss)
+        name = f"architecture step after weight step {self.state.global_step}"
+        self.check_loss(loss, f"the loss of the {name}")
+        try:
+            self.strategy.update(loss)
+        except FloatingPointError as error:
+            raise self.diverged(f"{error} in the {name};") from None
         self.cost.add_architecture_step(path, len(inputs["input_ids"]))
         self.architecture_loss = loss.detach()
         self.signs.after_architecture_step()
@@ -244,6 +248,11 @@ class SearchTrainer(TaskTrainer):
     def parts(self) -> dict[str, Any]:
         own = {"strategy": self.strategy, "batches": self.architecture_batches}
         return {**super().parts, **own, "stability": self.stability, "signs": self.signs, "cost": self.cost}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        own = {"strategy": self.args.strategy, "gates": self.args.gates, "search space": str(self.strategy.space)}
+        return {**super().facts, **own}
 
     def load_parts(self, checkpoint: str) -> None:
         super().load_parts(checkpoint)
