@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from distributed_search import OTHER_STRATEGIES, SCENARIOS, whole
-from mmnas_hf.checkpoints import fault, list_checkpoints
+from mmnas_hf.checkpoints import fault, list_checkpoints, writing
 from mmnas_hf.data.scenes import load_scenes
 from mmnas_hf.errors import InputError, RunError
 from mmnas_hf.launches import ending_together, refuse_threads
@@ -338,9 +338,30 @@ def test_sigterm_ends_a_run_with_one_line(tmp_path):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_other_errors_stay_what_they_are(tmp_path):
-    with pytest.raises(RuntimeError, match="of another kind"), ending_together(tmp_path):
-        raise RuntimeError("of another kind")
+GLOO = RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:4")
+OTHERS = [RuntimeError("of another kind"), RunError("gloo/checkpoint-1 is whole"), torch.OutOfMemoryError("no memory")]
+
+
+@pytest.mark.parametrize("error", OTHERS, ids=str)
+def test_other_errors_stay_what_they_are(error, tmp_path):
+    with pytest.raises(type(error)) as raised, ending_together(tmp_path):
+        raise error
+    assert raised.value is error
+
+
+@pytest.mark.parametrize("error", [GLOO, *OTHERS[1:]], ids=str)
+def test_what_is_no_failed_write_stays_what_it_is_while_something_is_written(error, tmp_path):
+    with pytest.raises(type(error)) as raised, writing(tmp_path / "file", tmp_path):
+        raise error
+    assert raised.value is error
+
+
+def test_a_lost_connection_is_named_without_the_place_in_a_librarys_source(tmp_path):
+    with (
+        pytest.raises(RunError, match=r"was lost \(Connection closed by peer \[127.0.0.1\]:4\); "),
+        ending_together(tmp_path),
+    ):
+        raise GLOO
 
 
 # Launches that cannot work

@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from .connections import is_lost_connection
 from .errors import InputError, RunError, first_line
 from .files import read_json, write_json
 
@@ -118,9 +120,9 @@ def writing(path: Path, folder: Path) -> Iterator[None]:
     """Turn what stops a write, such as a full disk, into a `RunError` that says what is safe in the run's folder."""
     try:
         yield
-    except RunError:
-        raise
     except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have errors of their own
+        if isinstance(error, (RunError, torch.OutOfMemoryError)) or is_lost_connection(error):
+            raise
         free = shutil.disk_usage(folder).free / MEGABYTE  # torch does not say that a disk is full
         shutil.rmtree(folder / STAGING_FOLDER, ignore_errors=True)
         raise RunError(

@@ -1,6 +1,5 @@
 """Runs in several processes: launches that cannot work are refused, and nobody waits for a process that is gone."""
 
-import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -11,11 +10,11 @@ from typing import Any, NoReturn, TypeVar
 
 import torch
 from accelerate.utils import broadcast_object_list, parse_flag_from_env
-from torch import distributed
 from transformers import TrainingArguments
 
 from .checkpoints import what_is_safe
-from .errors import InputError, RunError, first_line
+from .connections import cause, is_lost_connection, lost_peer
+from .errors import InputError, RunError
 
 Decision = TypeVar("Decision")
 
@@ -26,7 +25,6 @@ SHARDED = {
     "Megatron-LM": ("ACCELERATE_USE_MEGATRON_LM", None),
     "tensor or context parallelism": ("ACCELERATE_USE_PARALLELISM_CONFIG", "parallelism_config"),
 }
-PAIR = 2  # processes, of which each knows the other
 WORKING_LAUNCH = "accelerate launch --config_file scripts/launch/one_machine.yaml --num_processes GPUS"
 
 
@@ -101,27 +99,8 @@ def on_sigterm(handle: Callable[[int, Any], NoReturn]) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def is_lost_connection(error: RuntimeError) -> bool:
-    """Whether this is what communication with other processes ends with; gloo has no class for it."""
-    return isinstance(error, distributed.DistError) or "gloo" in str(error)
-
-
-def cause(error: RuntimeError) -> str:
-    """What happened to a connection, without the place in gloo's source before it, and the advice that follows."""
-    return re.sub(r".*\[\S+:\d+\] ", "", first_line(error)).partition(". ")[0]
-
-
 def told_to_end(folder: Path, *_: Any) -> NoReturn:
     raise RunError(f"told to end by SIGTERM, as launchers do when another process has ended; {way_on(folder)}")
-
-
-def lost_peer() -> str:
-    """Which process lost which, as far as it is known."""
-    if not distributed.is_initialized():
-        return "the connection to other processes of this run was lost"
-    rank, processes = distributed.get_rank(), distributed.get_world_size()
-    other = f"rank {1 - rank}" if processes == PAIR else "another of the ranks"
-    return f"rank {rank} of {processes} lost its connection to {other}, which has ended"
 
 
 def way_on(folder: Path) -> str:
