@@ -5,20 +5,23 @@ import os
 import shutil
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from datasets import Dataset, concatenate_datasets
 
 import runs
 from mmnas_hf.data import IMAGE_FEATURES
-from mmnas_hf.data.fingerprint import data_fingerprint
+from mmnas_hf.data.fingerprint import data_fingerprint, texts_fingerprint
 from mmnas_hf.data.folder import load_folder
 from mmnas_hf.data.store import RegionStore
 from mmnas_hf.energy import EnergyMeter
+from mmnas_hf.errors import InputError
 from mmnas_hf.privacy import check_texts
 from mmnas_hf.runs import NO_ENERGY, RunRecord, git_state
 from scripts import call, refusal, start
@@ -248,6 +251,28 @@ def test_a_later_version_computes_the_same_fingerprint_of_the_same_data():
         "images": "aa7b1447d3ff17153b7f3311fce8ae63",
         "train": "0fada54f639a2b656e84c2eb39385096",
     }
+
+
+@pytest.mark.parametrize("column", [pa.array(["a", None, "bc"]), pa.array([b"a", b"", b"\0"])], ids=["text", "bytes"])
+def test_the_fingerprint_is_the_same_for_columns_of_large_values(column):
+    kinds = {pa.string(): pa.large_string(), pa.binary(): pa.large_binary()}
+    tables = (Dataset(pa.table({"column": column.cast(kind)})) for kind in (column.type, kinds[column.type]))
+    assert len({texts_fingerprint(table) for table in tables}) == 1
+
+
+def test_a_column_that_is_neither_text_nor_numbers_is_refused():
+    table = Dataset(pa.table({"column": pa.array([Decimal("1.5")])}))
+    with pytest.raises(InputError, match=r"a column of type decimal128\(2, 1\) has no fingerprint"):
+        texts_fingerprint(table)
+
+
+def test_the_fingerprint_knows_lists_of_a_fixed_length_and_columns_of_nothing():
+    lists = pa.array([[1, 2], [3, 4]], pa.list_(pa.int64(), 2))
+    first, again, other = (
+        texts_fingerprint(Dataset(pa.table({"lists": rows, "nothing": pa.nulls(2)})))
+        for rows in (lists, lists.take([0, 1]), lists.take([1, 0]))
+    )
+    assert first == again != other
 
 
 def changed_row(rows, **values):

@@ -9,12 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
 
+from ..errors import InputError
 from .store import RegionStore
 
 if TYPE_CHECKING:
     from _hashlib import HASH
 
 ROWS_A_BATCH = 1000  # arrays are hashed in parts of this size, wherever a file's own parts begin
+LARGE = {pa.large_string(): pa.string(), pa.large_binary(): pa.binary()}  # of the same values
+LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 SAMPLED_IMAGES = 1000  # of 36 regions with 2048 features: 150 MB
 
 
@@ -53,6 +56,8 @@ def fingerprint_of(names: Iterable[str], batches: Iterable[list[pa.ChunkedArray]
 
 def add(digest: "HASH", array: Any) -> None:
     """Add the values of an array to a hash: buffers would also have what lies between, before and after them."""
+    if array.type in LARGE:
+        array = array.cast(LARGE[array.type])
     digest.update(f"{len(array)} {array.null_count} ".encode())
     if array.null_count:
         digest.update(array.is_valid().to_numpy(zero_copy_only=False).tobytes())
@@ -60,11 +65,19 @@ def add(digest: "HASH", array: Any) -> None:
     if pa.types.is_struct(array.type):
         for child in array.flatten():
             add(digest, child)
-    elif pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+    elif any(is_list(array.type) for is_list in LISTS):
         add(digest, pc.list_value_length(array))
         add(digest, array.flatten())
     elif pa.types.is_string(array.type) or pa.types.is_binary(array.type):
         add(digest, pc.binary_length(array))
         digest.update(b"".join(array.cast(pa.binary()).to_pylist()))
     else:
-        digest.update(array.to_numpy(zero_copy_only=False).tobytes())
+        digest.update(plain_numbers(array).tobytes())
+
+
+def plain_numbers(array: pa.Array) -> np.ndarray:
+    """The values of an array as numbers; raises `InputError` for what would become Python objects."""
+    values = array.to_numpy(zero_copy_only=False)
+    if len(values) and values.dtype == object:
+        raise InputError(f"a column of type {array.type} has no fingerprint; make it one of text or numbers")
+    return values
