@@ -16,9 +16,10 @@ from mmnas_hf.comparison import (
 )
 from mmnas_hf.configuration_mmnas import MMnasConfig
 from mmnas_hf.data.store import BlankRegionStore, RegionStore
+from mmnas_hf.errors import InputError
 from mmnas_hf.genotype import Genotype, SearchSpace
 from mmnas_hf.tasks import TASKS
-from mmnas_hf.training import TaskTrainer, build_model, evaluate, staircase, train
+from mmnas_hf.training import BROKEN_BY, TaskTrainer, build_model, evaluate, staircase, train
 from tiny import SIZES, search_arguments, tiny_corpus
 
 SPACE = SearchSpace.chain(1, 2)
@@ -72,6 +73,15 @@ def test_a_trainer_climbs_the_staircase_epoch_by_epoch(accumulation, tmp_path):
     TaskTrainer(model, args, corpus, corpus.rows("train"), callbacks=[rates]).train()
     steps = 4 // accumulation
     assert rates.seen == pytest.approx([rate for rate in (0.25, 0.5, 0.75, 1.0, 0.2) for _ in range(steps)])
+
+
+# Flags that are refused
+
+
+@pytest.mark.parametrize("flag", BROKEN_BY)
+def test_a_flag_that_would_break_what_a_run_promises_is_refused(flag, tmp_path):
+    with pytest.raises(InputError, match=f"^{flag}: "):
+        search_arguments(tmp_path, **{flag: True})
 
 
 # Networks

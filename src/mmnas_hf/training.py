@@ -27,6 +27,13 @@ from .resumable import ResumableTrainer
 from .tasks import Rows
 from .tasks.negatives import ContrastedRows
 
+#: Flags of Trainer, and what of a run's promises each would break.
+BROKEN_BY = {
+    "save_only_model": "a checkpoint holds all that a run needs to go on",
+    "ignore_data_skip": "a resumed run sees the rows that one which never stopped would see",
+    "dataloader_drop_last": "an epoch has all rows",
+}
+
 
 @dataclass
 class TrainArguments(TrainingArguments):
@@ -99,6 +106,9 @@ class TrainArguments(TrainingArguments):
             validate_repo_id(self.hub_model_id)
         if self.hub_always_push or self.hub_revision or self.hub_strategy != HubStrategy.EVERY_SAVE:
             raise InputError("hub_strategy, hub_always_push and hub_revision: only finished runs are uploaded, to main")
+        for name, broken in BROKEN_BY.items():
+            if getattr(self, name):
+                raise InputError(f"{name}: {broken}; leave it out")
 
 
 def staircase(epoch: int, ramp_epochs: int, decay_epochs: list[int], decay_factor: float) -> float:
