@@ -11,8 +11,8 @@ import pytest
 from mmnas_hf.configuration_mmnas import MMnasConfig
 from mmnas_hf.contest.budget import COUNTS, Budget, architecture_steps
 from mmnas_hf.contest.cells import Report, Result, ScoringCell, SearchCell, Setting, TrainingCell
-from mmnas_hf.contest.plan import CONTENDERS, REFERENCE, published, thin
-from mmnas_hf.contest.report import grid
+from mmnas_hf.contest.plan import CONTENDERS, REFERENCE, Contest, ContestArguments, published, thin
+from mmnas_hf.contest.report import RANDOM, grid, markdown
 from mmnas_hf.contest.running import Finished, run_cells
 from mmnas_hf.contest.statistics import (
     holm,
@@ -20,6 +20,7 @@ from mmnas_hf.contest.statistics import (
     rank_correlation,
     share_beaten,
     smallest_permutation_p,
+    tau_error,
     welch_p,
 )
 from mmnas_hf.genotype import PUBLISHED, SearchSpace
@@ -271,6 +272,75 @@ def test_equal_scores_count_half_as_beaten():
 def test_rank_correlation_is_kendalls():
     assert rank_correlation([1, 2, 3, 4], [1, 2, 4, 3]) == pytest.approx(4 / 6)
     assert rank_correlation([1, 2, 3], [5, 5, 5]) is None
+
+
+def test_the_error_of_tau_is_that_of_independent_orders():
+    assert tau_error(30) == pytest.approx(0.129, abs=5e-4)
+    assert tau_error(2) == pytest.approx(1)  # plus or minus one
+
+
+def searched(name, mean, p, *searches, flops=1e12):
+    told = [{"seed": seed, "warnings": warnings} for seed, warnings in enumerate(searches)]
+    costs = {"examples": 1, "flops": flops, "processor_seconds": 1, "seconds": 1}
+    return {"name": name, "mean": mean, "deviation": None, "scores": [mean], "searches": told, "p_random": p, **costs}
+
+
+def reported(*rows, inherited_on="validation texts"):
+    entry = {"strategy": "darts", "seed": 0, "tau": 0.3, "networks": ["S"] * 30}
+    chance = {"name": RANDOM, "mean": 0.5, "deviation": None, "scores": [0.5], "searches": []}
+    return markdown(
+        {
+            "metric": "accuracy",
+            "equal": "flops",
+            "steps": {},
+            "retraining_steps": 1,
+            "rows": [*rows, chance],
+            "rank_correlation": [entry],
+            "inherited_on": inherited_on,
+            "failed": {},
+        }
+    )
+
+
+def test_equal_warnings_of_a_strategy_are_told_together():
+    text = reported(searched("darts", 0.9, 0.01, ["blind"], ["blind", "early"], []), searched("enas", 0.9, 0.01, []))
+    assert "- darts, seeds 0, 1: blind\n- darts, seed 1: early\n" in text
+    assert "enas:" not in text
+    assert "## Warnings" not in reported(searched("enas", 0.9, 0.01, []))
+
+
+@pytest.mark.parametrize(
+    ("mean", "p", "told"),
+    [
+        (0.5, 0.01, "its mean 0.500 is not above that of random architectures, 0.500"),
+        (0.9, 0.05, "its p, 0.0500, is not below 0.05"),
+        (0.9, None, "a single score has no p"),
+    ],
+)
+def test_what_is_not_shown_to_be_better_than_random_is_told(mean, p, told):
+    line = f"- darts: {told}: these runs do not show that it is better than random"
+    assert line in reported(searched("darts", mean, p, [])).splitlines()
+
+
+def test_a_report_says_how_equal_budgets_came_out_and_on_what_inherited_scores_are_measured():
+    rows = searched("darts", 0.9, 0.01, []), searched("enas", 0.9, 0.01, [], flops=0.9e12)
+    text = reported(*rows, inherited_on="held-out training texts")
+    assert "came out within 10.0% of each other" in text
+    assert "score on held-out training texts with inherited weights" in text
+    assert "standard error of 0.13" in text
+
+
+def test_more_seeds_change_no_training_of_random_architectures():
+    class NoBudget:
+        def steps(self, *_):
+            return 1
+
+    few, more = (
+        Contest(ContestArguments(seeds=seeds), SearchSpace.chain(2, 6), "vgd", NoBudget(), 1, 42)
+        for seeds in ([0, 1, 2], [0, 1, 2, 3, 4])
+    )
+    assert few.random_cells == more.random_cells
+    assert [cell.seed for cell in few.random_cells] == [0, 1, 2] * 10
 
 
 def test_published_architectures_are_thinned_evenly_and_labelled_so():

@@ -177,3 +177,13 @@ def test_texts_without_a_column_raise(task, column):
     texts = {split: rows.remove_columns(column) for split, rows in data.texts.items()}
     with pytest.raises(InputError, match=column):
         Corpus(TASKS[task], data._replace(texts=texts))
+
+
+@pytest.mark.parametrize(
+    ("roles", "watched"),
+    [({}, "validation"), ({"validation": "test"}, "train"), ({"test": "validation+test"}, "train")],
+)
+def test_no_search_is_watched_on_texts_that_are_tested_on(roles, watched):
+    corpus = Corpus(TASKS["vqa"], tiny_data("vqa"), roles=roles)
+    assert {row["image_id"].split("-")[0] for row in corpus.watched_rows(0)} == {watched}
+    assert len(set(corpus.watched_rows(0, 3)["image_id"])) == 3

@@ -96,8 +96,12 @@ class Corpus:
         texts = [text for rows in self.splits.values() for text in column_of(rows, self.task.text_column)]
         return cached_json("vocabulary", fingerprint("\n".join(texts)), lambda: find_words(texts))
 
+    def names(self, role: str) -> list[str]:
+        """The splits of a role, split or union of splits."""
+        return self.roles.get(role, role).split("+")
+
     def has(self, role: str) -> bool:
-        return all(name in self.splits for name in self.roles.get(role, role).split("+"))
+        return all(name in self.splits for name in self.names(role))
 
     def rows(self, role: str, images: int | None = None, labelled: bool = True) -> Rows:
         """The rows of a role, split or union of splits, or only those about its first so many images.
@@ -105,7 +109,7 @@ class Corpus:
         Raises `InputError` for an unknown split and, unless `labelled` is false, for one without the task's targets. If
         it is false, rows of which only some have targets come without any.
         """
-        names = self.roles.get(role, role).split("+")
+        names = self.names(role)
         if unknown := [name for name in names if name not in self.splits]:
             raise InputError(
                 f"no split {unknown[0]!r}; this data set has: {', '.join(self.splits)}; "
@@ -140,7 +144,15 @@ class Corpus:
 
     def watched_rows(self, seed: int, images: int | None = None) -> Rows:
         """The rows that a search is watched on: those for validation or, without any, those of architecture steps."""
-        return self.rows("validation", images) if self.has("validation") else self.search_split(seed).architecture
+        if self.watches_validation:
+            return self.rows("validation", images)
+        rows = self.search_split(seed).architecture
+        return rows if images is None else first_images(rows, images)
+
+    @property
+    def watches_validation(self) -> bool:
+        """Whether there are texts to choose by that no result is told of: none that the test has, too."""
+        return self.has("validation") and set(self.names("validation")).isdisjoint(self.names("test"))
 
     def report(self) -> list[str]:
         """What the texts are like, for a person to read."""

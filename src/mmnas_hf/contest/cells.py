@@ -50,9 +50,9 @@ class Setting:
         """What trained networks are compared on; no choice depends on it."""
         return self.corpus.rows("test", self.eval_images)
 
-    def watched(self, architecture: Rows) -> Rows:
-        """What supernets are scored on."""
-        return self.corpus.rows("validation", self.eval_images) if self.corpus.has("validation") else architecture
+    def watched(self, seed: int) -> Rows:
+        """What the supernet of a search with this seed is scored on."""
+        return self.corpus.watched_rows(seed, self.eval_images)
 
 
 class Cell(Protocol):
@@ -107,7 +107,7 @@ class SearchCell:
         supernet = build_model(corpus, setting.config, self.seed)
         start_words(supernet, corpus, setting.word_vectors, self.seed)
         strategy = build_strategy(setting.config.space, args, self.steps)
-        watched = setting.watched(split.architecture)
+        watched = setting.watched(self.seed)
         searched = search(supernet, strategy, corpus, args, split, watched, callbacks=[ReportSteps(report)])
         told = {name: value for name, value in searched._asdict().items() if name != "supernet"}
         continued = args.resume_from_checkpoint is not None
@@ -155,8 +155,7 @@ class ScoringCell:
     def run(self, setting: Setting, report: Report) -> Result:
         corpus, args = setting.corpus, self.search.arguments(setting)
         supernet = corpus.task.model_class.from_pretrained(self.search.folder(setting) / SUPERNET_FOLDER)
-        watched = setting.watched(corpus.search_split(self.search.seed).architecture)
-        with SupernetScorer(supernet, corpus, watched, args) as scorer:
+        with SupernetScorer(supernet, corpus, setting.watched(self.search.seed), args) as scorer:
             scores = scorer(self.genotypes)
         report(self.units)
         return {"scores": {str(genotype): score for genotype, score in zip(self.genotypes, scores, strict=True)}}

@@ -42,7 +42,7 @@ def draw_comparison(result: Mapping[str, Any], path: Path) -> None:
         draw_baselines(axes, [row for row in result["rows"] if not row["searches"]])
         for row in searched:
             draw_searches(axes, row, cost, colours[row["name"]])
-        axes.set_xlabel(f"{label} (made equal)" if cost == result["equal"] else label, color=INK)
+        axes.set_xlabel(f"{label} (meant to be equal)" if cost == result["equal"] else label, color=INK)
         axes.xaxis.set_major_formatter(EngFormatter())
         finish(axes)
     panels[0].set_ylabel(f"{result['metric']}, trained from scratch", color=INK)

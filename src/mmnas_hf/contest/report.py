@@ -4,25 +4,32 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from ..corpus import Corpus
 from .cells import Result, SearchCell
 from .plan import Contest
 from .running import Finished
-from .statistics import holm, permutation_p, rank_correlation, share_beaten, smallest_permutation_p, welch_p
+from .statistics import (
+    holm,
+    permutation_p,
+    rank_correlation,
+    share_beaten,
+    smallest_permutation_p,
+    tau_error,
+    welch_p,
+)
 
 COSTS = ("examples", "flops", "processor_seconds", "seconds")
 RANDOM = "random architectures"
 SHORTEST_RULE = 3  # characters below a head of a Markdown table
-CORRELATION_NOTE = (
-    "Kendall's tau between what the random architectures score on validation texts with inherited weights and what "
-    "they score on test texts, trained from scratch with one seed each: 1 is the same order, 0 none. The noise of "
-    "training alone keeps it below 1."
-)
+SIGNIFICANT = 0.05  # the p below which a difference is taken for none of chance
+UNPROVEN = "these runs do not show that it is better than random"
 
 Row = dict[str, Any]
 
 
-def report(contest: Contest, finished: Finished, metric: str, failed: Mapping[str, str]) -> Result:
+def report(contest: Contest, finished: Finished, corpus: Corpus, failed: Mapping[str, str]) -> Result:
     """Everything that the finished cells say, as plain data."""
+    metric = corpus.task.metric
     chance = [finished[cell][metric] for cell in contest.random_cells if cell in finished]
     searched, others = contenders(contest, finished, metric), baselines(contest, finished, metric)
     pattern = next((row["scores"] for row in others if row["name"] == "mcan"), [])
@@ -34,6 +41,7 @@ def report(contest: Contest, finished: Finished, metric: str, failed: Mapping[st
         "retraining_steps": contest.retraining_steps,
         "rows": searched + others + ([summary(RANDOM, chance)] if chance else []),
         "rank_correlation": correlations(contest, finished, metric),
+        "inherited_on": "validation texts" if corpus.watches_validation else "held-out training texts",
         "failed": dict(failed),
     }
 
@@ -114,8 +122,10 @@ def markdown(result: Result) -> str:
     if tested:
         chance = next(row for row in result["rows"] if row["name"] == RANDOM)
         parts.append(test_note(len(tested), max(len(row["scores"]) for row in tested), len(chance["scores"])))
+    if warnings := [*doubts(result["rows"]), *searches_warnings(result["rows"])]:
+        parts += ["## Warnings", "\n".join(f"- {warning}" for warning in warnings)]
     if result["rank_correlation"]:
-        parts += ["## Rank correlation", correlation_table(result["rank_correlation"]), CORRELATION_NOTE]
+        parts += ["## Rank correlation", correlation_table(result["rank_correlation"]), correlation_note(result)]
     if result["failed"]:
         parts += ["## Failed", "\n".join(f"- {name}: {error}" for name, error in result["failed"].items())]
     return "\n\n".join(parts) + "\n"
@@ -147,10 +157,51 @@ def budget_note(result: Result) -> str:
     steps = ", ".join(f"{name} {count:,}" for name, count in result["steps"].items())
     return (
         f"Every network was trained from scratch for {result['retraining_steps']:,} steps. Costs are those of one "
-        f"search, scoring included, on average; they were made equal in {result['equal']}, as expected at a search's "
-        f"start, by the number of its steps: {steps}. FLOPs are those of matrix products. Seconds of searches that "
-        "were stopped and continued are those since then."
+        f"search, scoring included, on average. By the number of its steps every search was to cost as many "
+        f"{result['equal']}, as expected at its start: {steps}; {came_out(result)}. FLOPs are those of matrix "
+        "products; scoring counts every pair of text and image as a whole pass, of which matching computes what pairs "
+        "share only once. Seconds of searches that were stopped and continued are those since then."
     )
+
+
+def came_out(result: Result) -> str:
+    """How far what searches really cost was from equal."""
+    spent = [row[result["equal"]] for row in result["rows"] if row["searches"]]
+    if not spent:
+        return "none is finished"
+    return f"what they really cost came out within {1 - min(spent) / max(spent):.1%} of each other"
+
+
+def doubts(rows: Sequence[Row]) -> list[str]:
+    """A sentence on every strategy that is not shown to be better than random architectures."""
+    chance = next((row["mean"] for row in rows if row["name"] == RANDOM), None)
+    if chance is None:
+        return []
+    told = {row["name"]: unproven(row["mean"], row["p_random"], chance) for row in rows if row["searches"]}
+    return [f"{name}: {why}: {UNPROVEN}" for name, why in told.items() if why]
+
+
+def unproven(mean: float, p: float | None, chance: float) -> str | None:
+    """What is missing from a proof that a mean is above that of chance."""
+    if mean <= chance:
+        return f"its mean {mean:.3f} is not above that of {RANDOM}, {chance:.3f}"
+    if p is None:
+        return "a single score has no p"
+    return f"its p, {p:.4f}, is not below {SIGNIFICANT}" if p >= SIGNIFICANT else None
+
+
+def searches_warnings(rows: Sequence[Row]) -> list[str]:
+    """What searches warned of, equal warnings of one strategy together."""
+    seeds: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        for search in row["searches"]:
+            for warning in search["warnings"]:
+                seeds.setdefault((row["name"], warning), []).append(str(search["seed"]))
+    return [f"{name}, {counted('seed', of)}: {warning}" for (name, warning), of in seeds.items()]
+
+
+def counted(name: str, values: Sequence[str]) -> str:
+    return f"{name}{'s' * (len(values) > 1)} {', '.join(values)}"
 
 
 def test_note(contenders: int, seeds: int, drawn: int) -> str:
@@ -163,6 +214,17 @@ def test_note(contenders: int, seeds: int, drawn: int) -> str:
         f"to be normal, which {seeds} cannot show. Both are corrected for {contenders} contenders (Holm), so that the "
         f"smallest p random can be no less than {least:.2g}. A large p says that these runs do not tell the two apart, "
         "not that they are equal. beats random: share of the random architectures that score lower."
+    )
+
+
+def correlation_note(result: Result) -> str:
+    networks = max(len(entry["networks"]) for entry in result["rank_correlation"])
+    return (
+        f"Kendall's tau between what the random architectures score on {result['inherited_on']} with inherited weights "
+        "and what they score on test texts, trained from scratch with one seed each: 1 is the same order, 0 none. The "
+        f"noise of training alone keeps it below 1. If there were no relation, a tau over {networks} networks would "
+        f"still have a standard error of {tau_error(networks):.2f}; those of several seeds share the scores from "
+        "scratch, so that their mean is little more certain than one of them."
     )
 
 

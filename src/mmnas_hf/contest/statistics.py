@@ -63,3 +63,8 @@ def rank_correlation(first: Scores, second: Scores) -> float | None:
     if len(first) < FEWEST_SCORES or min(np.ptp(first), np.ptp(second)) == 0:
         return None
     return float(stats.kendalltau(first, second).statistic)
+
+
+def tau_error(count: int) -> float:
+    """The standard error of Kendall's tau over so many pairs of independent scores (Kendall, 1938)."""
+    return math.sqrt(2 * (2 * count + 5) / (9 * count * (count - 1)))
