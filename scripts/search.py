@@ -35,7 +35,8 @@ from mmnas_hf.files import RESULTS_FILE, SUPERNET_FOLDER
 from mmnas_hf.search.doubts import no_better_than_random
 from mmnas_hf.search.run import search
 from mmnas_hf.search.strategies import build_strategy
-from mmnas_hf.search.trainer import SearchArguments
+from mmnas_hf.search.strategy import prefers
+from mmnas_hf.search.trainer import SearchArguments, check_progressive
 from mmnas_hf.training import build_model, planned_steps
 
 
@@ -48,7 +49,9 @@ def main() -> None:
     corpus = load_corpus(data)
     config = build_config(corpus, sizes, search_space=space.space)
     split, scored = corpus.search_split(args.seed), corpus.rows("test", data.eval_images)
+    check_progressive(args, len(split.weights))
     strategy = build_strategy(config.space, args, planned_steps(args, len(split.weights)))
+    leans = prefers(strategy.probabilities())
     watched = corpus.watched_rows(args.seed, data.eval_images)
     supernet = build_model(corpus, config, args.seed)
     start_words(supernet, corpus, sizes.word_vectors, args.seed)
@@ -59,10 +62,9 @@ def main() -> None:
     jobs = comparison.jobs or default_jobs(args)
     searched = search(supernet, strategy, corpus, args, split, watched, jobs)
     say(args, f"found {searched.genotype} in {searched.seconds:.0f} s, entropy {searched.entropy:.2f} nats a node")
-    say(
-        args,
-        f"moved {searched.moved:.2f} from prior {args.prior!r}, with another choice at {searched.changed_nodes} nodes",
-    )
+    if leans:
+        moved, changed = searched.moved, searched.changed_nodes
+        say(args, f"moved {moved:.2f} from prior {args.prior!r}, with another choice at {changed} nodes")
 
     named = candidates(searched.genotype, config.space, comparison, args.seed)
     retraining = retraining_arguments(args, comparison, searched.steps)

@@ -23,6 +23,7 @@ from mmnas_hf.contest.statistics import (
     tau_error,
     welch_p,
 )
+from mmnas_hf.errors import InputError
 from mmnas_hf.genotype import PUBLISHED, SearchSpace
 from scripts import FAST, SIZES, SPACE, Ended, call, refusal
 from tiny import SIZES as TINY_SIZES
@@ -182,6 +183,12 @@ def test_what_cannot_be_compared_is_refused(told, tmp_path, flags, complaint):
     assert complaint in refusal(ended.code, ended.err, "compare.py")
 
 
+@pytest.mark.parametrize("flag", [{"stable_epochs": 2}, {"progressive": [1]}])
+def test_flags_that_make_some_searches_cheaper_are_refused(tmp_path, flag):
+    with pytest.raises(InputError, match=f"{next(iter(flag))} .*cost the same"):
+        Budget(None, None, search_arguments(tmp_path, **flag), scored=1)
+
+
 @pytest.fixture(scope="module")
 def budget(tmp_path_factory) -> Budget:
     corpus = tiny_corpus("vqa")
@@ -228,16 +235,16 @@ class Sum:
         return {"value": self.value + 1}
 
 
-def below_three(cell: Sum, result: Result) -> list[Sum]:
-    return [Sum(result["value"])] if result["value"] < 3 else []
+def up_to_three_then_below_zero(cell: Sum, result: Result) -> list[Sum]:
+    return [Sum(result["value"] if result["value"] < 3 else -1)]
 
 
 def test_workers_run_cells_and_what_follows_and_keep_all_but_the_failed(tmp_path):
     setting = Setting(tmp_path, None, None, None, None, None, None)
-    failed = run_cells([Sum(-1), Sum(0), Sum(10)], below_three, setting, jobs=2)
+    failed = run_cells([Sum(0)], up_to_three_then_below_zero, setting, jobs=2)  # one at a time: one process starts
     assert failed == {"sum--1": "ValueError: -1 is negative"}
     finished = Finished(tmp_path)
-    assert [finished[Sum(value)]["value"] for value in (0, 1, 2, 10)] == [1, 2, 3, 11]
+    assert [finished[Sum(value)]["value"] for value in (0, 1, 2)] == [1, 2, 3]
     assert Sum(-1) not in finished
 
 

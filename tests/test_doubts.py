@@ -14,6 +14,7 @@ from mmnas_hf.records import read_record
 from mmnas_hf.search.doubts import (
     Sight,
     at_chance,
+    chosen_by_chance,
     left_entropy,
     never_left_prior,
     no_better_than_random,
@@ -49,6 +50,15 @@ def test_a_search_that_left_its_prior_at_one_node_is_not_doubted():
 
 def test_without_a_prior_the_first_candidates_may_win():
     assert never_left_prior([EVEN, EVEN], [LEANING, LEANING]) is None
+
+
+@pytest.mark.parametrize("scores", [[0.5], [0.5, 0.5], [0.55, 0.5, 0.45]])
+def test_a_network_that_scores_like_its_rivals_is_doubted(scores):
+    assert "chance may have chosen" in chosen_by_chance(scores, 100)
+
+
+def test_a_network_that_scores_clearly_better_than_its_rivals_is_not_doubted():
+    assert chosen_by_chance([0.7, 0.5, 0.3], 100) is None
 
 
 # Saturated early

@@ -1,5 +1,6 @@
 """Every strategy on the real supernet, with a planted answer: labels are what one network of it says."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
 
@@ -17,7 +18,7 @@ from mmnas_hf.search.run import search
 from mmnas_hf.search.scored import ScoredStrategy
 from mmnas_hf.search.scoring import SupernetScorer
 from mmnas_hf.search.strategies import STRATEGIES, build_strategy
-from mmnas_hf.search.trainer import has_gradient
+from mmnas_hf.search.trainer import check_progressive, has_gradient
 from mmnas_hf.training import build_model, evaluate, quiet
 from tiny import SIZES, random_batch, search_arguments, search_trainer, tiny_config, tiny_corpus
 
@@ -171,6 +172,20 @@ def test_nothing_is_dropped_while_all_candidates_are_equally_likely(name):
 def test_a_strategy_without_probabilities_refuses_to_drop_candidates(name):
     with pytest.raises(InputError, match="progressive"):
         make(name, progressive=[1])
+
+
+@every_scored
+def test_a_strategy_that_chooses_after_training_is_never_stable_before(name):
+    with pytest.raises(InputError, match="stable_epochs"):
+        make(name, stable_epochs=1)
+
+
+@pytest.mark.parametrize(("epoch", "allowed"), [(1, False), (2, True), (4, True), (5, False)])
+def test_candidates_may_leave_once_something_was_learnt_and_until_the_end(tmp_path, epoch, allowed):
+    # Ten steps an epoch, of 40; the first architecture step is at 15.
+    args = search_arguments(tmp_path, progressive=[epoch], max_steps=40, warm_up=0.25, weight_steps=5)
+    with nullcontext() if allowed else pytest.raises(InputError, match="architecture steps begin at 15"):
+        check_progressive(args, 80)
 
 
 # One strategy's own

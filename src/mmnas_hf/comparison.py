@@ -3,13 +3,11 @@
 import multiprocessing
 import random
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures import wait
 from dataclasses import dataclass, field
-from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-import torch
 from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
@@ -20,6 +18,7 @@ from .files import RESULTS_FILE, read_json
 from .genotype import Genotype, SearchSpace, mcan
 from .tasks import Rows
 from .training import TrainArguments, build_model, quiet, train
+from .workers import FRESH, worker_pool
 
 REFRESH_SECONDS = 0.5
 
@@ -114,21 +113,24 @@ def compare(named: Sequence[Candidate], plan: Plan, jobs: int) -> list[dict[str,
     with tqdm(total=total, desc="Training from scratch", unit="step", disable=hidden) as bar:
         if min(jobs, len(named)) == 1:
             return [train_candidate(candidate, plan, bar.update) for candidate in named]
-        # Forking a process that already runs threads of torch can hang; a fresh one cannot.
-        fresh = multiprocessing.get_context("spawn")
-        with fresh.Manager() as manager, one_thread_pool(jobs, fresh) as pool:
-            steps = manager.Queue()
-            futures = [pool.submit(train_candidate, candidate, plan, steps.put) for candidate in named]
+        steps = FRESH.Queue()
+        with worker_pool(jobs, keep_plan, plan, steps) as pool:
+            futures = [pool.submit(train_in_worker, candidate) for candidate in named]
             pending = set(futures)
             while pending:
                 _, pending = wait(pending, timeout=REFRESH_SECONDS)
-                bar.update(sum(steps.get() for _ in range(steps.qsize())))
+                while not steps.empty():
+                    bar.update(steps.get())
             return [future.result() for future in futures]
 
 
-def one_thread_pool(jobs: int, context: BaseContext) -> ProcessPoolExecutor:
-    """Processes that do not fight over cores."""
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=torch.set_num_threads, initargs=(1,))
+def keep_plan(plan: Plan, steps: Any) -> None:
+    """Prepare a worker process for many candidates."""
+    keep_plan.kept, keep_plan.report = plan, steps.put
+
+
+def train_in_worker(candidate: Candidate) -> dict[str, Any]:
+    return train_candidate(candidate, keep_plan.kept, keep_plan.report)
 
 
 def default_jobs(args: TrainArguments) -> int:

@@ -29,9 +29,11 @@ class Budget:
     """Expected costs of searches, from the paths that fresh strategies would choose.
 
     `examples` is the mean number of pairs of text and image in a batch of weight steps and of architecture steps.
+    Raises `InputError` for flags that make costs differ however many steps there are.
     """
 
     def __init__(self, corpus: Corpus, config: MMnasConfig, args: SearchArguments, scored: int):
+        refuse_unequal(args)
         split = corpus.search_split(args.seed)
         self.config, self.args, self.scored = config, args, scored
         rows = corpus.task.training_rows(split.weights)
@@ -80,6 +82,13 @@ class Budget:
             StepCosts(cost.examples * size / SAMPLED_STEPS, cost.flops * size / SAMPLED_STEPS)
             for cost, size in zip((weights, architecture, scoring), sizes, strict=True)
         )
+
+
+def refuse_unequal(args: SearchArguments) -> None:
+    """Raise `InputError` for flags by which some searches would end early or have fewer candidates than others."""
+    for name in ("stable_epochs", "progressive"):
+        if value := getattr(args, name):
+            raise InputError(f"{name} {value}: searches would no longer cost the same; leave {name} out")
 
 
 def add_scoring(strategy: Strategy, cost: SearchCost, examples: int) -> None:

@@ -1,21 +1,17 @@
 """Runs cells, several at a time, and keeps what finished ones found, so that none ever runs twice."""
 
-import multiprocessing
-import os
-import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm.auto import tqdm
 
-from ..errors import RunError, first_line
+from ..errors import first_line
 from ..files import read_json, write_json
+from ..workers import FRESH, worker_pool
 from .cells import Cell, Report, Result, Setting, timed
 
 REFRESH_SECONDS = 0.5
@@ -97,10 +93,8 @@ def run_here(agenda: Agenda, setting: Setting) -> None:
 
 
 def run_in_workers(agenda: Agenda, setting: Setting, jobs: int) -> None:
-    # Forking a process that already runs threads of torch can hang; a fresh one cannot.
-    fresh = multiprocessing.get_context("spawn")
-    progress, running = fresh.Queue(), {}
-    with whole(ProcessPoolExecutor(jobs, fresh, start_worker, (setting, progress))) as pool:
+    progress, running = FRESH.Queue(), {}
+    with worker_pool(jobs, keep_setting, setting, progress) as pool:
         while agenda.waiting or running:
             while agenda.waiting and len(running) < jobs:  # so that nothing but this loop decides what runs next
                 cell = agenda.waiting.popleft()
@@ -112,37 +106,12 @@ def run_in_workers(agenda: Agenda, setting: Setting, jobs: int) -> None:
                 agenda.finish(running.pop(future), future.result)
 
 
-@contextmanager
-def whole(pool: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
-    """Raise `RunError` if a process of the pool dies, and end those that still work when this one is stopped."""
-    try:
-        yield pool
-    except BrokenProcessPool:
-        raise RunError(
-            "a worker process died, perhaps for want of memory; finished cells are kept: run the same command to go "
-            "on, with fewer --jobs"
-        ) from None
-    except BaseException:
-        for process in multiprocessing.active_children():
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def start_worker(setting: Setting, progress: Any) -> None:
-    """Prepare a process of one thread for many cells; it ends with the one that started it."""
-    torch.set_num_threads(1)
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    start_worker.setting, start_worker.report = setting, progress.put
-
-
-def end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
+def keep_setting(setting: Setting, progress: Any) -> None:
+    """Prepare a worker process for many cells."""
+    keep_setting.kept, keep_setting.report = setting, progress.put
 
 
 def run_in_worker(cell: Cell) -> Result:
-    setting: Setting = start_worker.setting
-    report: Report = start_worker.report
+    setting: Setting = keep_setting.kept
+    report: Report = keep_setting.report
     return timed(cell, setting, report)

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from .strategy import Probabilities, changed_nodes, mean_entropy, total_variation
+from .strategy import STILL, Probabilities, changed_nodes, mean_entropy, prefers, total_variation
 
-STILL = 0.02  # mean total variation between two choices of a node that are taken for the same
 SATURATED = 0.1  # of the largest possible entropy: a node of two candidates is 98.7 : 1.3 then
 EARLY = 0.1  # share of the alternation in which no architecture can have been learnt yet
 ERRORS = 2.0  # standard errors that a difference needs to be none of chance
@@ -34,12 +33,23 @@ def left_entropy(probabilities: Probabilities) -> float:
 
 
 def never_left_prior(prior: Probabilities, final: Probabilities) -> str | None:
-    moved, even = total_variation(prior, final), [dict.fromkeys(node, 1 / len(node)) for node in prior]
+    moved = total_variation(prior, final)
     if moved < STILL:
         return f"the probabilities hardly moved from where they started (by {moved:.3f} of 1): chance chose the result"
-    if total_variation(prior, even) >= STILL and not changed_nodes(prior, final):
+    if prefers(prior) and not changed_nodes(prior, final):
         return "every node's most probable operation still is the prior's: the result may be the prior's alone"
     return None
+
+
+def chosen_by_chance(scores: Sequence[float], texts: int) -> str | None:
+    """Whether the best of the networks that a strategy had scored on so many texts is no better than its rivals."""
+    best, mean = max(scores), fmean(scores)
+    if best - mean > ERRORS * sampling_error(mean, texts):
+        return None
+    return (
+        f"the best of {len(scores)} scored networks ({best:.3f}) is not clearly above their mean ({mean:.3f}), which "
+        f"{texts} texts measure to {sampling_error(mean, texts):.3f}: chance may have chosen the result"
+    )
 
 
 def saturated_early(started: int, saturated: int | None, ended: int) -> str | None:

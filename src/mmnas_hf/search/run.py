@@ -16,7 +16,7 @@ from ..launches import ending_together
 from ..modeling_mmnas import MMnasForTask
 from ..tasks import Rows
 from .cost import SearchCost
-from .doubts import never_left_prior
+from .doubts import chosen_by_chance, never_left_prior
 from .scoring import SupernetScorer
 from .strategy import Strategy, changed_nodes, mean_entropy, total_variation
 from .trainer import SearchArguments, SearchTrainer, read_log
@@ -56,10 +56,11 @@ def search(
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
         trainer.check_agreement()
         scorer = SupernetScorer(supernet, corpus, scored, args, jobs, Path(args.output_dir, SCORES_FILE))
-        choose(strategy, scorer, trainer.cost, corpus.task.scored_examples(scored))
+        scores = choose(strategy, scorer, trainer.cost, corpus.task.scored_examples(scored))
         if trainer.is_world_process_zero():
             save(trainer)
     final = strategy.probabilities()
+    doubt = chosen_by_chance(scores, len(scored)) if scores else never_left_prior(prior, final)
     return Searched(
         supernet,
         strategy.genotype(),
@@ -68,19 +69,23 @@ def search(
         changed_nodes(prior, final),
         trainer.state.global_step,
         time.perf_counter() - start,
-        [doubt for doubt in (never_left_prior(prior, final), *trainer.signs.doubts()) if doubt],
+        [doubt for doubt in (doubt, *trainer.signs.doubts()) if doubt],
         trainer.cost.examples,
         trainer.cost.flops,
     )
 
 
-def choose(strategy: Strategy, scorer: SupernetScorer, cost: SearchCost, examples: int) -> None:
+def choose(strategy: Strategy, scorer: SupernetScorer, cost: SearchCost, examples: int) -> list[float]:
     """Let a strategy that asks for scores of whole networks decide by them; each takes so many examples."""
+    scores = []
     with scorer:
         while genotypes := strategy.propose():
-            strategy.receive(scorer(genotypes))
+            new = scorer(genotypes)
+            scores += new
+            strategy.receive(new)
             for genotype in genotypes:
                 cost.add_scoring(genotype, examples)
+    return scores
 
 
 def save(trainer: SearchTrainer) -> None:

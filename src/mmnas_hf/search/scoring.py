@@ -1,13 +1,12 @@
 """Scores of whole networks with the weights that they inherit from a trained supernet."""
 
-import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
-import torch
 from tqdm.auto import tqdm
 
 from ..cache import fingerprint
@@ -19,6 +18,7 @@ from ..launches import first_decides
 from ..modeling_mmnas import MMnasForTask
 from ..tasks import Rows
 from ..training import TrainArguments, evaluate, quiet
+from ..workers import worker_pool
 from .processes import digest
 
 FEW = 4  # genotypes that are scored sooner than worker processes start
@@ -42,17 +42,8 @@ class Judge(NamedTuple):
         return fingerprint(str(digest(self.supernet.state_dict())), texts_fingerprint(self.rows), evaluation)
 
 
-class Workers(ProcessPoolExecutor):
-    """Processes of one thread each that keep a judge."""
-
-    def __init__(self, count: int, judge: Judge):
-        # Forking a process that already runs threads of torch can hang; a fresh one cannot.
-        fresh = multiprocessing.get_context("spawn")
-        super().__init__(count, mp_context=fresh, initializer=keep_judge, initargs=(judge,))
-
-
 def keep_judge(judge: Judge) -> None:
-    torch.set_num_threads(1)
+    """Prepare a worker process for many genotypes."""
     keep_judge.kept = judge
 
 
@@ -92,14 +83,14 @@ class SupernetScorer:
             self.judged = self.judge.fingerprint()
             # Processes that knew different scores would wait for each other; not all may see the first one's file.
             self.known = first_decides(args, partial(read_scores, file, self.judged))
-        self.workers: Workers | None = None
+        self.workers: ProcessPoolExecutor | None = None
+        self.stack = ExitStack()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        if self.workers is not None:
-            self.workers.shutdown(cancel_futures=True)
+    def __exit__(self, *error: Any) -> None:
+        self.stack.__exit__(*error)
 
     def __call__(self, genotypes: Sequence[Genotype]) -> list[float]:
         """The task's metric of every genotype, higher is better."""
@@ -118,7 +109,7 @@ class SupernetScorer:
 
     def scores(self, genotypes: Sequence[Genotype]) -> Iterator[float]:
         if self.workers is None and self.jobs > 1 and len(genotypes) > FEW:
-            self.workers = Workers(self.jobs, self.judge)
+            self.workers = self.stack.enter_context(worker_pool(self.jobs, keep_judge, self.judge))
         if self.workers is None:
             return map(self.judge.score, genotypes)
         return self.workers.map(score_in_worker, genotypes)

@@ -43,4 +43,9 @@ def build_strategy(space: SearchSpace, args: SearchArguments, steps: int) -> Str
             f"progressive {args.progressive}: strategy {args.strategy!r} has no probabilities to drop candidates by; "
             "choose another or leave progressive out"
         )
+    if args.stable_epochs and isinstance(strategy, ScoredStrategy):
+        raise InputError(
+            f"stable_epochs {args.stable_epochs}: strategy {args.strategy!r} chooses after training, so that nothing "
+            "changes before; choose another or leave stable_epochs out"
+        )
     return strategy

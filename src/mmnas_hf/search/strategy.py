@@ -9,6 +9,7 @@ from ..genotype import Genotype, SearchSpace
 from ..modeling_mmnas import Path
 
 Probabilities = list[dict[str, float]]  # one mapping a node, encoder first, from operation to probability
+STILL = 0.02  # mean total variation between two choices of a node that are taken for the same
 
 
 class Strategy(Protocol):
@@ -64,6 +65,12 @@ def total_variation(first: Probabilities, second: Probabilities) -> float:
     """Half the summed difference of two choices, averaged over nodes."""
     distances = [sum(abs(p[name] - q[name]) for name in p) / 2 for p, q in zip(first, second, strict=True)]
     return sum(distances) / len(distances)
+
+
+def prefers(probabilities: Probabilities) -> bool:
+    """Whether some candidate of a node is likelier than another."""
+    even = [dict.fromkeys(node, 1 / len(node)) for node in probabilities]
+    return total_variation(probabilities, even) >= STILL
 
 
 def changed_nodes(first: Probabilities, second: Probabilities) -> int:

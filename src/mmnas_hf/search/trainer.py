@@ -24,7 +24,7 @@ from ..launches import refuse_threads
 from ..modeling_mmnas import MMnasForTask, Path
 from ..tasks import Rows
 from ..tasks.negatives import ContrastedRows
-from ..training import TaskTrainer, TrainArguments
+from ..training import TaskTrainer, TrainArguments, epoch_steps, planned_steps
 from .cost import Prices, SearchCost, has_gradient, measure_prices, typical_batch
 from .processes import average_gradients, check_agreement
 from .signs import Signs
@@ -325,6 +325,18 @@ class DropCandidates(TrainerCallback):
         epoch, rest = divmod(state.global_step, self.trainer.steps_per_epoch)
         if not rest and epoch in args.progressive:
             self.trainer.strategy.drop_least_likely()
+
+
+def check_progressive(args: SearchArguments, texts: int) -> None:
+    """Raise `InputError` for an epoch of so many texts that ends before anything is learnt, or never."""
+    steps, epoch = planned_steps(args, texts), epoch_steps(args, texts)
+    first = (int(args.warm_up * steps) // args.weight_steps + 1) * args.weight_steps
+    for number in args.progressive:
+        if not first <= number * epoch <= steps:
+            raise InputError(
+                f"progressive {number}: that epoch ends at step {number * epoch}, but architecture steps begin at "
+                f"{first} and the search ends at {steps}; give epochs that end in between"
+            )
 
 
 class StopWhenStable(TrainerCallback):
