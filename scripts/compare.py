@@ -25,7 +25,7 @@ from mmnas_hf.cli import (
 from mmnas_hf.comparison import default_jobs, retraining_arguments
 from mmnas_hf.contest.budget import Budget
 from mmnas_hf.contest.cells import Setting
-from mmnas_hf.contest.folder import check_settings, claim_contest, write_report
+from mmnas_hf.contest.folder import check_data, check_settings, claimed, write_report
 from mmnas_hf.contest.plan import Contest, ContestArguments
 from mmnas_hf.contest.report import markdown, report
 from mmnas_hf.contest.running import Finished, run_cells
@@ -46,6 +46,8 @@ def main() -> None:
     if not output.overwrite:
         check_settings(folder, args, data, space, sizes, comparison)
     corpus = load_corpus(data)
+    if not output.overwrite:
+        check_data(folder, corpus)
     config = build_config(corpus, sizes, search_space=space.space)
     split = corpus.search_split(args.seed)
     searching = replace(args, max_steps=planned_steps(args, len(split.weights)))
@@ -53,14 +55,13 @@ def main() -> None:
     setting = Setting(folder, corpus, config, searching, retraining, sizes.word_vectors, data.eval_images)
     budget = Budget(corpus, config, searching, corpus.task.scored_examples(setting.watched(args.seed)))
     contest = Contest(comparison, config.space, corpus.task.name, budget, retraining.max_steps, args.seed)
-    claim_contest(folder, output.overwrite)
-    record = start_record(args, data, space, sizes, comparison, corpus=corpus, repeats=parser.repeats)
-
-    jobs = comparison.jobs or default_jobs(args)
-    failed = run_cells(contest.cells, contest.follow, setting, jobs)
-    result = report(contest, Finished(folder), corpus, failed)
-    write_report(folder, result)
-    record.finish()
+    with claimed(folder, output.overwrite):
+        record = start_record(args, data, space, sizes, comparison, corpus=corpus, repeats=parser.repeats)
+        jobs = comparison.jobs or default_jobs(args)
+        failed = run_cells(contest.cells, contest.follow, setting, jobs)
+        result = report(contest, Finished(folder), corpus, failed)
+        write_report(folder, result)
+        record.finish()
     show(markdown(result))
     if failed:
         raise RunError(f"{len(failed)} cells failed ({', '.join(failed)}); run the same command to try them again")

@@ -11,6 +11,7 @@ import pytest
 from mmnas_hf.configuration_mmnas import MMnasConfig
 from mmnas_hf.contest.budget import COUNTS, Budget, architecture_steps
 from mmnas_hf.contest.cells import Report, Result, ScoringCell, SearchCell, Setting, TrainingCell
+from mmnas_hf.contest.folder import check_data, claimed
 from mmnas_hf.contest.plan import CONTENDERS, REFERENCE, Contest, ContestArguments, published, thin
 from mmnas_hf.contest.report import RANDOM, grid, markdown
 from mmnas_hf.contest.running import Finished, run_cells
@@ -23,7 +24,9 @@ from mmnas_hf.contest.statistics import (
     tau_error,
     welch_p,
 )
+from mmnas_hf.data.fingerprint import data_fingerprint
 from mmnas_hf.errors import InputError
+from mmnas_hf.files import write_json
 from mmnas_hf.genotype import PUBLISHED, SearchSpace
 from scripts import FAST, SIZES, SPACE, Ended, call, refusal
 from tiny import SIZES as TINY_SIZES
@@ -160,13 +163,41 @@ def test_the_report_has_scores_tests_costs_and_pictures(told):
     assert (told.folder / "comparison.md").read_text() in told.ends[1].out
 
 
-@pytest.mark.parametrize("changed", ["--learning_rate 0.5", "--hidden_size 128", "--decoder_nodes 3"])
+@pytest.mark.parametrize("changed", ["--learning_rate 0.5", "--hidden_size 128", "--dataloader_drop_last True"])
 def test_other_settings_than_the_folder_was_begun_with_are_refused(told, changed):
     ended = call("compare.py", *FLAGS, "--data", told.data, "--output_dir", told.folder, changed)
     flag, value = changed.removeprefix("--").split()
     line = refusal(ended.code, ended.err, "compare.py")
     assert line.startswith(f"compare.py: error: {flag} {value}: ")
     assert "was begun with" in line
+
+
+def begun(folder, **record):
+    write_json(folder / "run.json", record)
+
+
+def test_a_comparison_goes_on_with_the_data_that_it_was_begun_with_or_those_that_nothing_is_known_of(tmp_path):
+    corpus = tiny_corpus("vqa")
+    check_data(tmp_path, corpus)
+    fingerprint = data_fingerprint(corpus.splits, corpus.store)
+    for known in ({}, {"fingerprint": {}}, {"fingerprint": fingerprint}):
+        begun(tmp_path, **known)
+        check_data(tmp_path, corpus)
+    begun(tmp_path, fingerprint=fingerprint | {"test": "other"})
+    with pytest.raises(InputError, match="test differ"):
+        check_data(tmp_path, corpus)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_in_which_a_comparison_runs_is_refused_and_left_alone(tmp_path, overwrite):
+    folder = tmp_path / "run"
+    with claimed(folder, overwrite=False):
+        begun(folder)
+        with pytest.raises(InputError, match="another comparison is running"), claimed(folder, overwrite):
+            pass
+        assert (folder / "run.json").is_file()
+    with claimed(folder, overwrite):
+        assert (folder / "run.json").is_file() != overwrite
 
 
 @pytest.mark.parametrize(

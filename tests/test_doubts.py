@@ -22,12 +22,12 @@ from mmnas_hf.search.doubts import (
     saturated_early,
 )
 from mmnas_hf.search.run import search
-from mmnas_hf.search.signs import Signs, undisturbed
+from mmnas_hf.search.signs import LOOKED_AT, Signs, undisturbed
 from mmnas_hf.search.strategies import STRATEGIES
 from mmnas_hf.tasks import TASKS
 from runs import SEARCH
 from scripts import call
-from tiny import save_tiny, search_arguments, search_trainer, tiny_corpus
+from tiny import SPACE, save_tiny, search_arguments, search_trainer, tiny_corpus
 
 EVEN, LEANING = {"a": 0.5, "b": 0.5}, {"a": 0.8, "b": 0.2}
 every_task = pytest.mark.parametrize("task", TASKS)
@@ -134,15 +134,25 @@ def test_networks_that_see_more_than_blind_ones_are_not_doubted(sight):
 def test_looking_scores_the_networks_of_the_supernet_with_images_and_without(task, tmp_path):
     corpus = tiny_corpus(task)
     trainer = search_trainer(corpus, search_arguments(tmp_path))
-    genotype, scored = trainer.strategy.genotype(), corpus.rows("validation")
+    path, scored = trainer.evaluation_path, corpus.rows("validation")
     trainer.model.eval()
-    seen, again = trainer.score(genotype, corpus, scored), trainer.score(genotype, corpus, scored)
+    seen, again = trainer.score(path, corpus, scored), trainer.score(path, corpus, scored)
     assert seen == again == pytest.approx(trainer.evaluate()[f"eval_{corpus.task.metric}"])
     assert trainer.corpus is corpus
     assert trainer.data_collator.store is corpus.store
     with torch.no_grad():
         trainer.model.mmnas.regions.weight.zero_()  # what is then left of an image is what a blind network is shown
-    assert trainer.score(genotype, corpus, scored) == trainer.score(genotype, corpus.blind(), scored)
+    assert trainer.score(path, corpus, scored) == trainer.score(path, corpus.blind(), scored)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_looking_takes_what_weight_steps_train_which_of_darts_is_the_mixture(strategy, tmp_path):
+    trainer = search_trainer(corpus := tiny_corpus("vqa"), search_arguments(tmp_path, strategy=strategy))
+    paths = trainer.signs.some_paths()
+    assert paths[0] == trainer.strategy.weight_path(0)
+    assert [len(gates) for gates in paths[0]] == [len(node) if strategy == "darts" else 1 for node in SPACE.nodes]
+    assert len(paths) == (1 if strategy == "darts" else LOOKED_AT)
+    assert 0 <= trainer.score(paths[0], corpus, corpus.rows("validation")) <= 1
 
 
 def test_looking_leaves_all_random_states_alone(tmp_path):

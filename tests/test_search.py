@@ -16,7 +16,7 @@ from mmnas_hf.search.priors import PRIORS, initial_alphas
 from mmnas_hf.search.proxyless import GATES, ProxylessStrategy
 from mmnas_hf.search.run import changed_nodes, search, total_variation
 from mmnas_hf.search.strategy import mean_entropy
-from mmnas_hf.search.trainer import LOG_FILE, BatchStream, forget_later_lines, read_log
+from mmnas_hf.search.trainer import CHOSEN, LOG_FILE, BatchStream, forget_later_lines, read_log
 from mmnas_hf.tasks import TASKS
 from tiny import (
     DECODER_OPERATIONS,
@@ -571,6 +571,13 @@ def test_later_lines_are_dropped_from_the_log(tmp_path):
     log.write_text("".join(json.dumps({"step": number}) + "\n" for number in (2, 4, 6)))
     forget_later_lines(log, 4)
     assert read_log(log) == [{"step": 2}, {"step": 4}]
+
+
+def test_a_choice_after_training_is_dropped_from_the_log_of_a_search_that_goes_on(tmp_path):
+    log = tmp_path / LOG_FILE
+    log.write_text(json.dumps({"step": 4}) + "\n" + json.dumps({"step": 4, CHOSEN: True}) + "\n")
+    forget_later_lines(log, 4)
+    assert read_log(log) == [{"step": 4}]
 
 
 def test_a_last_line_that_was_cut_short_is_dropped_from_the_log(tmp_path):

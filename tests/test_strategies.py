@@ -18,7 +18,7 @@ from mmnas_hf.search.run import search
 from mmnas_hf.search.scored import ScoredStrategy
 from mmnas_hf.search.scoring import SupernetScorer
 from mmnas_hf.search.strategies import STRATEGIES, build_strategy
-from mmnas_hf.search.trainer import check_progressive, has_gradient
+from mmnas_hf.search.trainer import check_progressive, has_gradient, read_log
 from mmnas_hf.training import build_model, evaluate, quiet
 from tiny import SIZES, random_batch, search_arguments, search_trainer, tiny_config, tiny_corpus
 
@@ -274,12 +274,16 @@ def corpus():
 
 @every_strategy
 def test_a_search_ends_with_a_network_of_the_space(name, corpus, tmp_path):
-    args = search_arguments(tmp_path, strategy=name, max_steps=3, evaluations=6)
+    args = search_arguments(tmp_path, strategy=name, max_steps=3, evaluations=6, eval_strategy="steps", eval_steps=3)
     trainer = search_trainer(corpus, args)
     split, scored = corpus.search_split(args.seed), corpus.rows("validation")
     found = search(trainer.model, trainer.strategy, corpus, args, split, scored)
     trainer.strategy.space.check(found.genotype)
     assert (tmp_path / "genotype.json").is_file()
+    evaluated, *chosen = [entry["genotype"] for entry in read_log(trainer.log_file)]
+    waits = isinstance(trainer.strategy, ScoredStrategy)
+    assert (evaluated is None) == waits
+    assert chosen == [str(found.genotype)] * waits
 
 
 def test_candidates_are_dropped_at_the_end_of_chosen_epochs(corpus, tmp_path):

@@ -225,11 +225,10 @@ def text_colour(style: OperationStyle) -> str:
 
 
 def _at_least_two(history: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """The history; a single entry is drawn out by half a step each way, so that there is something to see."""
-    if len(history) > 1:
+    """The history; that of a single step is drawn out by half a step each way, so that there is something to see."""
+    if len({entry["step"] for entry in history}) > 1:
         return history
-    (entry,) = history
-    return [{**entry, "step": entry["step"] + shift} for shift in (-0.5, 0.5)]
+    return [{**entry, "step": entry["step"] + shift} for entry, shift in ((history[0], -0.5), (history[-1], 0.5))]
 
 
 def _named_nodes(history: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, float]]]:

@@ -1,13 +1,18 @@
-"""The folder of a comparison: begun once, continued with the same settings only, and what the end leaves in it."""
+"""The folder of a comparison: begun once, continued by one at a time with the same settings and data, and reported."""
 
+import fcntl
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..cli import make_room, try_folder
+from ..corpus import Corpus
+from ..data.fingerprint import data_fingerprint
 from ..errors import InputError
-from ..files import RECORD_FILE, read_json, write_json, write_text
+from ..files import DRAFT_SUFFIX, RECORD_FILE, read_json, write_json, write_text
 from ..privacy import portable
 from ..training import TrainArguments
 from .pictures import draw_comparison, draw_correlation
@@ -17,8 +22,11 @@ from .report import markdown
 FREE = {
     *("strategies", "seeds", "random_architectures", "rank_correlation", "text_only", "jobs", "strategy", "gates"),
     *("output_dir", "overwrite", "resume", "disable_tqdm", "data_dir", "run_name", "report_to", "push_to_hub"),
+    *("dataloader_num_workers", "dataloader_pin_memory", "dataloader_persistent_workers"),
+    *("dataloader_prefetch_factor", "dataloader_multiprocessing_context"),
 }
-FREE_STARTS = ("ddp_", "fsdp", "hub_", "log", "save_", "eval_s", "dataloader_")
+FREE_STARTS = ("ddp_", "fsdp", "hub_", "log", "save_", "eval_s")
+LOCK_FILE = f"lock{DRAFT_SUFFIX}"  # a folder with nothing but drafts counts as empty
 RESULT_FILE, TABLE_FILE = "comparison.json", "comparison.md"
 PICTURE_FILE, CORRELATION_FILE = "comparison.png", "rank_correlation.png"
 
@@ -37,11 +45,44 @@ def check_settings(folder: Path, args: TrainArguments, *others: Any) -> None:
             )
 
 
-def claim_contest(folder: Path, overwrite: bool) -> None:
-    """Make sure that a folder may be written: it is new, or holds a comparison that goes on."""
+def check_data(folder: Path, corpus: Corpus) -> None:
+    """Raise `InputError` if a folder holds a comparison that was begun with other data, of which cells are results."""
+    began = (read_json(folder / RECORD_FILE).get("fingerprint") if is_begun(folder) else None) or {}
+    now = data_fingerprint(corpus.splits, corpus.store) if began else {}
+    if changed := [name for name in began | now if began.get(name) != now.get(name)]:
+        raise InputError(
+            f"data: output_dir {folder} was begun with others ({', '.join(changed)} differ); "
+            "give those, another folder, or --overwrite"
+        )
+
+
+@contextmanager
+def claimed(folder: Path, overwrite: bool) -> Iterator[None]:
+    """Keep a folder for this process alone, which is new or holds a comparison that goes on.
+
+    Raises `InputError` if another process has it.
+    """
+    if (folder / LOCK_FILE).exists():  # whoever has it is not to lose what is deleted next
+        with locked(folder):
+            pass
     if folder.exists() and (overwrite or not is_begun(folder)):
         make_room(folder, overwrite)
     try_folder(folder)
+    with locked(folder):
+        yield
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock, which is free again when this process ends, however it ends."""
+    with (folder / LOCK_FILE).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"output_dir {folder}: another comparison is running there; wait for it, or give another folder"
+            ) from None
+        yield
 
 
 def is_begun(folder: Path) -> bool:

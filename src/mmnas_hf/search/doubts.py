@@ -82,7 +82,7 @@ def at_chance(sight: Sight) -> str | None:
     if sight.seen - sight.blind > ERRORS * error:
         return None
     return (
-        f"before the architecture was learnt, networks of the supernet scored {sight.seen:.3f} with images and "
+        f"before the architecture was learnt, paths of the supernet scored {sight.seen:.3f} with images and "
         f"{sight.blind:.3f} without them, which {sight.texts} texts do not tell apart: what architecture steps or "
         "scores then learn is noise; warm up longer, or train with another rate"
     )

@@ -57,6 +57,8 @@ def search(
         trainer.check_agreement()
         scorer = SupernetScorer(supernet, corpus, scored, args, jobs, Path(args.output_dir, SCORES_FILE))
         scores = choose(strategy, scorer, trainer.cost, corpus.task.scored_examples(scored))
+        if scores:
+            trainer.note_choice()
         if trainer.is_world_process_zero():
             save(trainer)
     final = strategy.probabilities()

@@ -76,8 +76,8 @@ class ScoredStrategy(ABC):
             for node, count in zip(self.space.nodes, counts, strict=True)
         ]
 
-    def genotype(self) -> Genotype:
-        return self.ranking[0] if self.scores else self.space.genotype([node[0] for node in self.space.nodes])
+    def genotype(self) -> Genotype | None:
+        return self.ranking[0] if self.scores else None
 
     def state_dict(self) -> dict[str, Any]:
         return {"scores": {str(genotype): score for genotype, score in self.scores.items()}}

@@ -12,13 +12,13 @@ import torch
 from transformers import TrainerCallback
 
 from ..corpus import first_images
-from ..genotype import Genotype
+from ..modeling_mmnas import Path
 from .doubts import SATURATED, Sight, at_chance, left_entropy, saturated_early
 
 if TYPE_CHECKING:
     from .trainer import SearchTrainer
 
-# What is scored with and without images: networks of the supernet, on texts about so many images.
+# What is scored with and without images: as many paths of weight steps, on texts about so many images.
 LOOKED_AT, IMAGES = 2, 250
 
 logger = logging.getLogger(__name__)
@@ -51,26 +51,23 @@ class Signs(TrainerCallback):
             self.look()
 
     def look(self) -> None:
-        """Score a few networks that the strategy may choose with images and without, and warn if it is all the same."""
-        trainer, drawn = self.trainer, self.some_networks()
+        """Score what weight steps train with images and without, and warn if it is all the same."""
+        trainer, paths = self.trainer, self.some_paths()
         rows = first_images(trainer.eval_dataset, IMAGES)
         with undisturbed(trainer.args.device):
             seen, blind = (
-                fmean(trainer.score(genotype, corpus, rows) for genotype in drawn)
+                fmean(trainer.score(path, corpus, rows) for path in paths)
                 for corpus in (trainer.corpus, trainer.corpus.blind())
             )
         self.sight = Sight(seen, blind, len(rows))
         if (doubt := at_chance(self.sight)) and trainer.is_world_process_zero():
             logger.warning("step %d: %s", trainer.state.global_step, doubt)
 
-    def some_networks(self) -> list[Genotype]:
-        """Networks drawn by the strategy's probabilities."""
-        strategy, generator = self.trainer.strategy, random.Random(self.trainer.args.seed)
-        nodes = strategy.probabilities()
-        return [
-            strategy.space.genotype([generator.choices([*node], [*node.values()])[0] for node in nodes])
-            for _ in range(LOOKED_AT)
-        ]
+    def some_paths(self) -> list[Path]:
+        """The paths of the next weight steps that differ: single networks, or the one mixture that is trained."""
+        step = self.trainer.state.global_step
+        paths = [self.trainer.strategy.weight_path(later) for later in range(step, step + LOOKED_AT)]
+        return [path for number, path in enumerate(paths) if path not in paths[:number]]
 
     def doubts(self) -> list[str | None]:
         """What is doubtful at the end of the search."""

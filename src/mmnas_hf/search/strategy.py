@@ -45,8 +45,8 @@ class Strategy(Protocol):
     def probabilities(self) -> Probabilities:
         """How likely each candidate of each node is now."""
 
-    def genotype(self) -> Genotype:
-        """The most probable network."""
+    def genotype(self) -> Genotype | None:
+        """The most probable network; none as long as a strategy that waits for scores has not got any."""
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed search needs."""

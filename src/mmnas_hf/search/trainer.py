@@ -19,7 +19,6 @@ from ..checkpoints import flush, writing
 from ..corpus import Corpus
 from ..errors import InputError
 from ..files import write_text
-from ..genotype import Genotype
 from ..launches import refuse_threads
 from ..modeling_mmnas import MMnasForTask, Path
 from ..tasks import Rows
@@ -31,6 +30,7 @@ from .signs import Signs
 from .strategy import Strategy, mean_entropy
 
 LOG_FILE = "search_log.jsonl"
+CHOSEN = "chosen"  # marks the entry of what was chosen after training
 
 
 @dataclass
@@ -103,7 +103,7 @@ class SearchTrainer(TaskTrainer):
         self.architecture_batches = BatchStream(self.make_architecture_loader)
         self.architecture_dataset = corpus.task.training_rows(architecture_rows)
         self.architecture_loss: Tensor | None = None
-        self.scored_alone: Genotype | None = None
+        self.scored_alone: Path | None = None
         self.cost = SearchCost(self.measure_prices, args.world_size)
         super().__init__(model, args, corpus, rows, scored)
         for replaced in (ProgressCallback, PrinterCallback):
@@ -170,12 +170,16 @@ class SearchTrainer(TaskTrainer):
 
     @property
     def evaluation_path(self) -> Path:
-        return (self.scored_alone or self.strategy.genotype()).as_path()
+        """What is scored alone, the most probable network or, as long as none is, one that weight steps may train."""
+        if self.scored_alone is not None:
+            return self.scored_alone
+        genotype = self.strategy.genotype()
+        return self.strategy.weight_path(self.state.global_step) if genotype is None else genotype.as_path()
 
-    def score(self, genotype: Genotype, corpus: Corpus, rows: Rows) -> float:
-        """The metric of one network of the supernet on some rows, as a corpus shows them."""
+    def score(self, path: Path, corpus: Corpus, rows: Rows) -> float:
+        """The metric of one path of the supernet on some rows, as a corpus shows them."""
         own = self.corpus, self.data_collator
-        self.scored_alone = genotype
+        self.scored_alone = path
         self.corpus, self.data_collator = corpus, corpus.collator(self.model.config)
         try:
             predictions = self.predictions(rows)
@@ -229,15 +233,21 @@ class SearchTrainer(TaskTrainer):
             append_entry(self.log_file, self.log_entry(without_timings(metrics)))
         return metrics
 
+    def note_choice(self) -> None:
+        """Add what was chosen after training to the search log."""
+        if self.is_world_process_zero():
+            append_entry(self.log_file, {**self.log_entry({}), CHOSEN: True})
+
     @property
     def log_file(self) -> FilePath:
         return FilePath(self.args.output_dir, LOG_FILE)
 
     def log_entry(self, metrics: dict[str, float]) -> dict[str, Any]:
         probabilities, nodes = self.strategy.probabilities(), len(self.strategy.space.encoder)
+        genotype = self.strategy.genotype()
         return {
             "step": self.state.global_step,
-            "genotype": str(self.strategy.genotype()),
+            "genotype": None if genotype is None else str(genotype),
             "entropy": mean_entropy(probabilities),
             "metrics": metrics,
             "encoder": probabilities[:nodes],
@@ -376,7 +386,8 @@ class SearchProgress(ProgressCallback):
         if not state.is_world_process_zero or self.training_bar is None or "loss" not in (logs or {}):
             return
         shown = [f"{name} {logs[name]:.3g}" for name in ("loss", "architecture_loss", "entropy") if name in logs]
-        self.training_bar.set_postfix_str(", ".join([*shown, str(self.strategy.genotype())]))
+        genotype = self.strategy.genotype()
+        self.training_bar.set_postfix_str(", ".join([*shown, *([] if genotype is None else [str(genotype)])]))
 
 
 def without_timings(metrics: dict[str, float]) -> dict[str, float]:
@@ -404,6 +415,8 @@ def whole_lines(log: FilePath) -> list[str]:
 
 
 def forget_later_lines(log: FilePath, step: int) -> None:
-    """Drop what an interrupted run wrote after the checkpoint that it now continues from."""
+    """Drop what an interrupted run wrote after the checkpoint that it now continues from, such as its choice."""
     if log.exists():
-        write_text(log, "".join(line for line in whole_lines(log) if json.loads(line)["step"] <= step))
+        entries = ((line, json.loads(line)) for line in whole_lines(log))
+        kept = [line for line, entry in entries if entry["step"] <= step and CHOSEN not in entry]
+        write_text(log, "".join(kept))
