@@ -113,6 +113,16 @@ def test_a_record_that_is_not_finished_has_a_start_and_no_end(tmp_path):
     assert "end" not in stretch
 
 
+def test_a_resumed_run_tells_when_the_stretch_that_was_killed_saved_its_last_checkpoint(tmp_path):
+    RunRecord(tmp_path, {})
+    (tmp_path / "checkpoint-1").mkdir()
+    (tmp_path / "checkpoint-1" / "manifest.json").touch()
+    RunRecord(tmp_path, {}).finish()
+    killed, last = read(tmp_path / "run.json")["stretches"]
+    assert killed["start"] <= killed["last_save"] <= last["end"]
+    assert "last_save" not in last
+
+
 def test_a_resumed_run_keeps_its_first_command_and_lists_another_stretch(tmp_path, monkeypatch):
     for flags in ([], ["--resume"]):
         monkeypatch.setattr("sys.argv", ["search.py", *flags])
@@ -175,12 +185,14 @@ def test_flags_win_over_the_record(trained, workplace):
 
 
 def test_what_a_repeated_run_has_other_than_then_is_one_line_each(trained, record, workplace, caplog):
-    fingerprint, versions = (read(record)[name] for name in ("fingerprint", "versions"))
-    change(record, fingerprint=fingerprint | {"train": "0"}, versions=versions | {"torch": "1.0"})
+    fingerprint, versions, launch = (read(record)[name] for name in ("fingerprint", "versions", "launch"))
+    now = {"fingerprint": fingerprint | {"train": "0"}, "versions": versions | {"torch": "1.0"}}
+    change(record, **now, launch=launch | {"processes": 2, "mixed_precision": "bf16"})
     assert call("train.py", "--repeat", record, "--output_dir differs").code == 0
-    data, libraries = (message for message in caplog.messages if "than then" in message)
+    data, libraries, launched = (message for message in caplog.messages if "than then" in message)
     assert f"other data than then, so results may differ: train 0 is now {fingerprint['train']}" in data
     assert f"other versions than then, so results may differ: torch 1.0 is now {versions['torch']}" in libraries
+    assert "other launch than then, so results may differ: processes 2 is now 1, mixed_precision bf16" in launched
 
 
 def refused(*arguments):

@@ -304,6 +304,7 @@ def start_record(
         repeats,
         seed=args.seed,
         data=facts_name(data.data),
+        launch={"processes": args.world_size, "mixed_precision": args.mixed_precision},
         fingerprint=data_fingerprint(corpus.splits, corpus.store) if main else {},
     )
 

@@ -18,6 +18,7 @@ import psutil
 import torch
 
 from . import __version__
+from .checkpoints import MANIFEST_FILE
 from .energy import EnergyMeter
 from .errors import InputError
 from .files import RECORD_FILE, read_json, write_json
@@ -25,6 +26,7 @@ from .privacy import is_cut, portable, takes_token, without_tokens
 
 LIBRARIES = ("torch", "transformers", "datasets", "accelerate", "tokenizers", "numpy")
 NO_ENERGY = "not measured: this machine offers no reading"
+COMPARED = {"fingerprint": "data", "versions": "versions", "launch": "launch"}  # entries, and what they are called
 #: Arguments that a repeated run does not take over: where results go, and whether they leave the machine.
 OWN = {"output_dir", "overwrite", "resume", "resume_from_checkpoint", "push_to_hub", "hub_model_id", "local_rank"}
 
@@ -36,8 +38,8 @@ class RunRecord:
 
     `arguments` are those of each group of flags. A folder that has a record is that of a run that is resumed: the
     command stays the one that began it, and another stretch is listed. `repeats` is the record of a run that this one
-    repeats. Other data or versions than those of an earlier record are warned of. Only a process that `writes` touches
-    the folder.
+    repeats. Another launch, data or versions than those of an earlier record are warned of. Only a process that
+    `writes` touches the folder.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class RunRecord:
             "arguments": portable(arguments),
             "cut": [name for part in arguments.values() for name in part if is_cut(part[name])],
             "versions": versions(),
-            "stretches": [*earlier.get("stretches", []), self.stretch],
+            "stretches": [*ended(earlier.get("stretches", []), folder), self.stretch],
         }
         if writes:
             for path, before in ((folder / RECORD_FILE, earlier), (repeats, read_json(repeats) if repeats else {})):
@@ -100,18 +102,29 @@ def read_arguments(path: Path) -> dict[str, Any]:
 
 
 def warn_of_changes(before: Mapping[str, Any], after: Mapping[str, Any], path: Path | None) -> None:
-    """Warn, one line each, that data or versions are not those of an earlier record, so that results may differ."""
-    for name in ("fingerprint", "versions"):
+    """Warn, one line each, of what is not as in an earlier record, so that results may differ."""
+    for name, kind in COMPARED.items():
         old, new = before.get(name) or {}, after.get(name) or {}
         changed = [key for key in old | new if old.get(key) != new.get(key)]
         if old and changed:
             what = ", ".join(f"{key} {old.get(key, 'none')} is now {new.get(key, 'none')}" for key in changed)
-            kind = "data" if name == "fingerprint" else name
             logger.warning("%s: other %s than then, so results may differ: %s", path, kind, what)
 
 
+def ended(stretches: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    """A run's stretches; of a last one that was killed, it is noted when it saved its last checkpoint."""
+    saves = [moment(datetime.fromtimestamp(path.stat().st_mtime, UTC)) for path in folder.glob(f"*/{MANIFEST_FILE}")]
+    if stretches and "end" not in stretches[-1] and saves and max(saves) >= stretches[-1]["start"]:
+        return [*stretches[:-1], stretches[-1] | {"last_save": max(saves)}]
+    return stretches
+
+
 def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return moment(datetime.now(UTC))
+
+
+def moment(time: datetime) -> str:
+    return time.isoformat(timespec="seconds")
 
 
 def processor_seconds() -> float:
