@@ -296,6 +296,26 @@ def test_an_ended_run_that_is_resumed_removes_what_its_killed_end_left(tmp_path,
     assert not (tmp_path / STAGING_FOLDER).exists()
 
 
+def test_a_resumed_run_counts_the_seconds_before_it_was_stopped(short, tmp_path):
+    trainer = searching(tmp_path, max_steps=2)
+    state = trainer.read_parts(str(short))
+    trainer.clock.load_state_dict({"seconds": state["clock"]["seconds"] + 1000})
+    assert 1000 < trainer.clock.seconds < 2000
+
+
+def losses(trainer):
+    return [(entry["step"], entry["loss"], entry["architecture_loss"]) for entry in trainer.state.log_history[:-1]]
+
+
+def test_losses_are_averaged_over_the_steps_since_the_last_log_after_a_resumption_too(tmp_path):
+    settings = {"max_steps": 4, "save_steps": 2, "eval_strategy": "no", "logging_strategy": "steps", "logging_steps": 3}
+    whole, resumed = (searching(tmp_path, **settings) for _ in range(2))
+    whole.train()
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    assert losses(whole) == losses(resumed)
+    assert len(losses(whole)) == 1
+
+
 def test_what_belongs_to_an_epochs_end_is_done_before_the_checkpoint_of_its_last_step(tmp_path):
     trainer = searching(tmp_path, max_steps=12, save_steps=8, eval_strategy="epoch", save_total_limit=None)
     seen, stage = {}, trainer.stage

@@ -16,8 +16,9 @@ from torch.utils._pytree import tree_flatten
 
 from killing import Chain, draw
 from mmnas_hf.checkpoints import STAGING_FOLDER, fault, list_checkpoints
+from mmnas_hf.resumable import ResumableTrainer
 from mmnas_hf.search.strategies import STRATEGIES
-from mmnas_hf.search.trainer import SearchArguments
+from mmnas_hf.search.trainer import SearchArguments, without_timings
 from scripts import QUIET, SIZES, SPACE
 from tiny import save_tiny
 
@@ -26,7 +27,7 @@ TIMEOUT = 600  # seconds, on a machine that has much else to do
 # Name the time or the command line, and the manifest those that do.
 NOT_COMPARED = ("trainer_state.json", "training_args.bin", "manifest.json")
 
-STEPS = f"--save_steps 2 --save_total_limit 2 --per_device_train_batch_size 8 {QUIET} --logging_strategy no"
+STEPS = f"--save_steps 2 --save_total_limit 2 --per_device_train_batch_size 8 {QUIET} --logging_steps 3"
 SEARCH = f"{STEPS} --weight_steps 1 --warm_up 0 --random_architectures 0 --retrain_budget 0.01 --jobs 1 {SIZES} {SPACE}"
 HARD = "--task itm --hard_negatives 6 --per_device_eval_batch_size 64"
 COMPARED = 2  # networks that the search script trains after the search, one step each
@@ -55,7 +56,7 @@ ARCHITECTURE = {
 }
 LOG = {"in a line of the log": (f"{TRAINER}:append_entry", "torn", range(2, 3))}
 END = {"after the training": ("mmnas_hf.search.run:save", "before", range(1, 2))}
-SCORING = {"when networks were scored": ("mmnas_hf.search.scoring:write_json", "before", range(1, 2))}
+SCORING = {"when networks were scored": ("mmnas_hf.search.scoring:write_json", "before", range(2, 5))}
 SAVING_TOGETHER = {"in a save": ("transformers:Trainer._save_rng_state", "before", range(2, 3))}
 MOMENTS = {
     "search": WEIGHTS | ARCHITECTURE | SAVING | LOG | END,
@@ -86,6 +87,7 @@ def of_scripts(home: Path) -> Iterator[Chain]:
 
 def of_strategies(home: Path) -> Iterator[Chain]:
     settings = {"evaluations": 6, "population": 3, "save_strategy": "steps", "save_steps": 2, "eval_steps": 3}
+    settings |= {"logging_strategy": "steps", "logging_steps": 3}
     for name in OTHER_STRATEGIES:
         command = ["search", "vqa", json.dumps({**settings, "strategy": name, "eval_strategy": "steps"})]
         yield from whole_and_killed(name, command, home)
@@ -112,7 +114,7 @@ def last_checkpoint(run: Path) -> Path:
 def contents(run: Path) -> dict[str, bytes | str]:
     """What two runs of one command have in common, by file: what they found, the log, and the last checkpoint."""
     files = [run / "genotype.json", run / "search_log.jsonl", run / "scores.json", run / "model.safetensors"]
-    files += [run / "supernet" / "model.safetensors", run / "probabilities.png"]
+    files += [run / "supernet" / "model.safetensors"]
     files += [path for path in last_checkpoint(run).iterdir() if path.name not in NOT_COMPARED]
     return {str(path.relative_to(run)): read(path) for path in files if path.is_file()}
 
@@ -121,7 +123,10 @@ def read(path: Path) -> bytes | str:
     """What a file holds; of pickled tensors, which may be stored in any order, all numbers in full."""
     if path.suffix not in (".pt", ".pth"):
         return path.read_bytes()
-    leaves, structure = tree_flatten(torch.load(path, weights_only=False), is_leaf=lambda leaf: isinstance(leaf, set))
+    state = torch.load(path, weights_only=False)
+    if path.name == ResumableTrainer.state_file:
+        del state["clock"]
+    leaves, structure = tree_flatten(state, is_leaf=lambda leaf: isinstance(leaf, set))
     return repr([(structure, *map(plain, leaves))])
 
 
@@ -134,9 +139,9 @@ def plain(value: Any) -> Any:
 
 
 def state(run: Path) -> dict:
-    """Trainer's state at the end, without its logs, which have times."""
+    """Trainer's state at the end, without the times of its logs."""
     saved = json.loads((last_checkpoint(run) / "trainer_state.json").read_text())
-    return {name: value for name, value in saved.items() if name != "log_history"}
+    return {**saved, "log_history": [without_timings(entry) for entry in saved["log_history"]]}
 
 
 def results(run: Path) -> dict:

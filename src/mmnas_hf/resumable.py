@@ -1,13 +1,14 @@
 """A Trainer that may be killed at any moment: what it resumes from is whole, and it ends as if it had never stopped."""
 
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
-from transformers import Trainer, TrainerState
+from transformers import Trainer, TrainerCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import DefaultFlowCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
@@ -21,19 +22,21 @@ DIVERGED = "--resume would repeat it exactly: start again with a lower --learnin
 class ResumableTrainer(Trainer):
     """Writes checkpoints whole or not at all, stops before a loss that is no number does harm, and resumes exactly.
 
-    Subclasses say how many steps an epoch and the whole training have, and which parts of theirs a checkpoint holds.
+    Subclasses say how many steps an epoch and the whole training have, and which other parts a checkpoint holds.
     """
 
     steps_per_epoch: int
     planned_steps: int
-    parts: dict[str, Any]
     state_file = "training_state.pt"
     is_saving = False
 
     def __init__(self, *args: Any, **kwargs: Any):
+        self.clock = Clock()
         super().__init__(*args, **kwargs)
         self.remove_callback(DefaultFlowCallback)
         self.add_callback(EndEpochWithItsLastStep(self))
+        self.losses = LossesSinceLog(self)
+        self.add_callback(self.losses)
 
     def train(self, resume_from_checkpoint: str | None = None, **kwargs: Any) -> TrainOutput:
         """Trainer's; a run that had ended gets back what it ended with, and takes no further step."""
@@ -77,6 +80,7 @@ class ResumableTrainer(Trainer):
         """Trainer's, but written beside; it gets its name when every process has written, and older ones go after."""
         home, name = Path(self._get_output_dir(trial)), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         staged = home / STAGING_FOLDER / name
+        self.losses.gather()
         self.check_state()
         with writing(home / name, home):
             self.stage(model, trial)
@@ -125,6 +129,11 @@ class ResumableTrainer(Trainer):
             part.load_state_dict(state[name])
         if self.args.should_save:
             forget_later_checkpoints(Path(self.args.output_dir), Path(checkpoint))
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What a checkpoint holds besides Trainer's own state, by name."""
+        return {"clock": self.clock, "losses": self.losses}
 
     def read_parts(self, checkpoint: str) -> dict[str, Any]:
         return torch.load(Path(checkpoint, self.state_file), map_location="cpu", weights_only=True)
@@ -192,3 +201,51 @@ class EndEpochWithItsLastStep(DefaultFlowCallback):
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Nothing is left to do."""
+
+
+class LossesSinceLog(TrainerCallback):
+    """Keeps the losses that Trainer averages for its next log, which its own checkpoints leave out."""
+
+    def __init__(self, trainer: ResumableTrainer):
+        self.trainer = trainer
+        self.sums = torch.zeros(1)  # one a process
+        self.logged = 0  # the step of the last log
+        self.carried: Tensor | None = None  # sums that came with a checkpoint
+
+    def gather(self) -> None:
+        """Ask all processes for their sums."""
+        self.sums = self.trainer.accelerator.gather(self.trainer._tr_loss.reshape(1)).cpu().clone()
+        self.logged = self.trainer._globalstep_last_logged
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Trainer has just set its own sums to zero."""
+        if self.carried is None:
+            return
+        trainer, own = self.trainer, self.carried[args.process_index]
+        trainer._tr_loss = own.to(args.device)
+        trainer._globalstep_last_logged = self.logged
+        trainer._total_loss_scalar = -own.item()  # the mean that Trainer tells at the end is over this call's steps
+        self.carried = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sums": self.sums, "logged": self.logged}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.carried, self.logged = state["sums"], state["logged"]
+
+
+class Clock:
+    """The seconds that a run has taken so far, with what earlier stretches took until they saved."""
+
+    def __init__(self):
+        self.start, self.before = time.perf_counter(), 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.perf_counter() - self.start
+
+    def state_dict(self) -> dict[str, float]:
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self.before = state["seconds"]

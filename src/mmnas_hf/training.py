@@ -2,7 +2,6 @@
 
 import math
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -238,8 +237,7 @@ class TaskTrainer(ResumableTrainer):
 
     @property
     def parts(self) -> dict[str, Any]:
-        """What a checkpoint holds besides Trainer's own state."""
-        return {f"negatives-{number}": rows for number, rows in enumerate(self.contrasted)}
+        return {**super().parts, **{f"negatives-{number}": rows for number, rows in enumerate(self.contrasted)}}
 
 
 class RefreshNegatives(TrainerCallback):
@@ -296,14 +294,13 @@ def train(
     callbacks: Sequence[TrainerCallback] = (),
 ) -> Trained:
     """Train a network on `rows`, then score it on `scored`; checkpoints and evaluations follow `args`."""
-    start = time.perf_counter()
     trainer = TaskTrainer(model, args, corpus, rows, scored, callbacks)
     if args.logging_strategy == IntervalStrategy.NO:
         trainer.remove_callback(PrinterCallback)
     with ending_together(args.output_dir):
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
         metrics = evaluate(model, corpus, scored, args)
-    return Trained(model, metrics, time.perf_counter() - start)
+    return Trained(model, metrics, trainer.clock.seconds)
 
 
 def quiet(args: TrainArguments, **changes: Any) -> TrainArguments:

@@ -1,6 +1,5 @@
 """One search from beginning to end, and what it leaves in its folder."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -48,7 +47,7 @@ def search(
     callbacks: Sequence[TrainerCallback] = (),
 ) -> Searched:
     """Search on the two parts of the training rows, scoring networks on `scored`, `jobs` at a time where it can."""
-    start, prior = time.perf_counter(), strategy.probabilities()
+    prior = strategy.probabilities()
     trainer = SearchTrainer(supernet, args, strategy, corpus, split.weights, split.architecture, scored)
     for callback in callbacks:
         trainer.add_callback(callback)
@@ -70,7 +69,7 @@ def search(
         total_variation(prior, final),
         changed_nodes(prior, final),
         trainer.state.global_step,
-        time.perf_counter() - start,
+        trainer.clock.seconds,
         [doubt for doubt in (doubt, *trainer.signs.doubts()) if doubt],
         trainer.cost.examples,
         trainer.cost.flops,

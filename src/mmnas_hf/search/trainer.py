@@ -25,7 +25,7 @@ from ..tasks import Rows
 from ..tasks.negatives import ContrastedRows
 from ..training import TaskTrainer, TrainArguments, epoch_steps, planned_steps
 from .cost import Prices, SearchCost, has_gradient, measure_prices, typical_batch
-from .processes import average_gradients, check_agreement
+from .processes import average_gradients, check_agreement, mean_over_processes
 from .signs import Signs
 from .strategy import Strategy, mean_entropy
 
@@ -102,13 +102,14 @@ class SearchTrainer(TaskTrainer):
         self.strategy = strategy
         self.architecture_batches = BatchStream(self.make_architecture_loader)
         self.architecture_dataset = corpus.task.training_rows(architecture_rows)
-        self.architecture_loss: Tensor | None = None
+        self.architecture_loss: float | None = None  # the last one, averaged over processes
         self.scored_alone: Path | None = None
         self.cost = SearchCost(self.measure_prices, args.world_size)
         super().__init__(model, args, corpus, rows, scored)
         for replaced in (ProgressCallback, PrinterCallback):
             self.remove_callback(replaced)
-        self.add_callback(ArchitectureSteps(self))
+        self.architecture_steps = ArchitectureSteps(self)
+        self.add_callback(self.architecture_steps)
         self.add_callback(DropCandidates(self))
         self.stability = StopWhenStable(self, self.args.stable_epochs)
         self.add_callback(self.stability)
@@ -215,14 +216,14 @@ class SearchTrainer(TaskTrainer):
         except FloatingPointError as error:
             raise self.diverged(f"{error} in the {name};") from None
         self.cost.add_architecture_step(path, len(inputs["input_ids"]))
-        self.architecture_loss = loss.detach()
+        self.architecture_loss = mean_over_processes(loss, loss.device).item()
         self.signs.after_architecture_step()
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         if "loss" in logs:
             logs["entropy"] = mean_entropy(self.strategy.probabilities())
             if self.architecture_loss is not None:
-                logs["architecture_loss"] = self.accelerator.reduce(self.architecture_loss, "mean").item()
+                logs["architecture_loss"] = self.architecture_loss
         super().log(logs, *args, **kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
@@ -256,7 +257,7 @@ class SearchTrainer(TaskTrainer):
 
     @property
     def parts(self) -> dict[str, Any]:
-        own = {"strategy": self.strategy, "batches": self.architecture_batches}
+        own = {"strategy": self.strategy, "batches": self.architecture_batches, "steps": self.architecture_steps}
         return {**super().parts, **own, "stability": self.stability, "signs": self.signs, "cost": self.cost}
 
     @property
@@ -323,6 +324,12 @@ class ArchitectureSteps(TrainerCallback):
         step = state.global_step
         if step > args.warm_up * state.max_steps and step % args.weight_steps == 0:
             self.trainer.architecture_step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"loss": self.trainer.architecture_loss}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.trainer.architecture_loss = state["loss"]
 
 
 class DropCandidates(TrainerCallback):
