@@ -15,7 +15,16 @@ from mmnas_hf.errors import InputError
 from mmnas_hf.explanation.agreement import Found, agreement
 from mmnas_hf.explanation.agreement import summary as agreement_summary
 from mmnas_hf.explanation.development import draw_entropy, entropy_shares
-from mmnas_hf.explanation.effects import LEFT_OUT, Effects, measure, most_important, neighbours, summary, with_identity
+from mmnas_hf.explanation.effects import (
+    CHOSEN_HERE,
+    LEFT_OUT,
+    Effects,
+    measure,
+    most_important,
+    neighbours,
+    summary,
+    with_identity,
+)
 from mmnas_hf.explanation.finished import read_finished
 from mmnas_hf.explanation.pictures import draw_agreement, draw_effects
 from mmnas_hf.files import write_json
@@ -301,6 +310,7 @@ def comparison(searches, tmp_path):
 
 
 def test_searches_of_a_comparison_go_by_its_record_and_their_names(comparison, searches, tmp_path):
+    write_json(comparison[1] / "scores.json", {})
     flags = ("--jobs 1 --parts agreement effects --output_dir", tmp_path / "out", "--data", searches / "data")
     ended = call("explain.py", *comparison, *flags)
     assert ended.code == 0, ended.err
@@ -308,6 +318,7 @@ def test_searches_of_a_comparison_go_by_its_record_and_their_names(comparison, s
     assert [run["strategy"] for run in agreed["runs"]] == ["proxyless-two", "darts"]
     assert (tmp_path / "out" / "darts-seed1" / "effects.png").is_file()
     assert [read_finished(cell).seed for cell in comparison] == [0, 1]
+    assert ended.out.count(CHOSEN_HERE) == 1  # only one of them chose by scores
 
 
 def test_a_search_of_no_known_flags_is_refused(comparison, tmp_path):

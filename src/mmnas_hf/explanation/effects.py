@@ -17,6 +17,9 @@ from ..search.scoring import SupernetScorer
 
 LEFT_OUT = "identity"  # the operation that adds nothing
 TOLD = 3  # nodes that are named as those that matter most
+CHOSEN_HERE = (
+    "the network was chosen as the best of many on these very texts, so that any change looks more harmful than it is"
+)
 
 
 class Effects(NamedTuple):
@@ -42,7 +45,10 @@ class Effects(NamedTuple):
 
     @property
     def noise(self) -> float:
-        """A change below this may be one of the sample of texts alone."""
+        """A change below this may be one of the sample of texts alone.
+
+        It is that of a single score. Both networks answer the same texts, so that a change is mostly surer than that.
+        """
         return ERRORS * self.error
 
     def to_dict(self) -> dict[str, Any]:
@@ -124,7 +130,7 @@ def summary(effects: Effects) -> list[str]:
     idle = sum(cost >= -noise for cost in costs)
     return [
         f"{effects.genotype}: {effects.metric} {effects.score:.3f} with inherited weights; changes below {noise:.3f} "
-        "may be noise (two standard errors)",
+        "may be noise (two standard errors of a single score; on the same texts, changes are mostly surer)",
         f"matter most: {', '.join(first) or 'no node by itself'}",
         f"{idle} of {len(costs)} nodes can each be left out within that noise",
         best_change(effects),

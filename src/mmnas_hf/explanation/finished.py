@@ -7,7 +7,7 @@ from typing import Any
 
 from ..configuration_mmnas import MMnasConfig
 from ..errors import InputError
-from ..files import CONFIG_FILE, GENOTYPE_FILE, RECORD_FILE, SEARCHES_FOLDER, SUPERNET_FOLDER, read_json
+from ..files import CONFIG_FILE, GENOTYPE_FILE, RECORD_FILE, SCORES_FILE, SEARCHES_FOLDER, SUPERNET_FOLDER, read_json
 from ..genotype import Genotype, SearchSpace
 from ..search.trainer import LOG_FILE, SearchArguments, read_log
 from .agreement import Found
@@ -25,6 +25,11 @@ class Finished:
     @property
     def supernet(self) -> Path:
         return self.folder / SUPERNET_FOLDER
+
+    @property
+    def chose_by_scores(self) -> bool:
+        """Whether its choice was the best of networks that were scored with inherited weights."""
+        return (self.folder / SCORES_FILE).is_file()
 
     @property
     def seed(self) -> int:

@@ -28,7 +28,7 @@ def explain_effects(judge: Judge, search: Finished, folder: Path, jobs: int) -> 
         measured = effects.measure(scorer, search.genotype)
     write_json(folder / "effects.json", measured.to_dict())
     draw_effects(measured, folder / "effects.png")
-    return effects.summary(measured)
+    return effects.summary(measured) + [effects.CHOSEN_HERE] * search.chose_by_scores
 
 
 def key_of(judge: Judge, search: Finished) -> str:
