@@ -1,10 +1,12 @@
 """Tiny searches that every process of a launcher runs; each leaves what it saw in the given folder."""
 
+import gc
 import os
 import socket
 import struct
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,12 @@ OTHER_STRATEGIES = [name for name in STRATEGIES if name != SearchArguments.strat
 State = dict[str, Any]
 
 
+@cache
+def shared_corpus(task: str) -> tiny.Corpus:
+    """A corpus that no search changes."""
+    return tiny_corpus(task)
+
+
 def ended(trainer: SearchTrainer) -> State:
     """What a search has after its last step."""
     trainer.train()
@@ -50,7 +58,7 @@ def ended(trainer: SearchTrainer) -> State:
 
 def gated(folder: Path, gates: str) -> State:
     args = search_arguments(folder, gates=gates, per_device_train_batch_size=4, max_steps=6)
-    return ended(search_trainer(tiny_corpus("vqa"), args))
+    return ended(search_trainer(shared_corpus("vqa"), args))
 
 
 def matching(folder: Path) -> State:
@@ -58,7 +66,7 @@ def matching(folder: Path) -> State:
     args = search_arguments(
         folder, per_device_train_batch_size=4, max_steps=4, hard_negatives=6, per_device_eval_batch_size=16
     )
-    trainer = search_trainer(tiny_corpus("itm"), args)
+    trainer = search_trainer(shared_corpus("itm"), args)
     scores = trainer.predictions(trainer.eval_dataset)
     trainer.refresh_negatives(0)
     negatives = trainer.train_dataset.state_dict()
@@ -84,6 +92,7 @@ def whole(folder: Path, task: str, strategy: str = "proxyless") -> State:
     return {**state, "genotype": str(trainer.strategy.genotype())}
 
 
+@cache
 def corpus_of_apart_regions(task: str) -> tiny.Corpus:
     """Regions that do not overlap, so that each phrase means exactly one: a batch's loss is divided by how many do."""
     corner = iter(range(1_000_000))
@@ -127,7 +136,7 @@ def sending_all(folder: Path) -> State:
 def wide_trainer(folder: Path, **changes: Any) -> SearchTrainer:
     """A search that only trains weights, of a network with several nodes."""
     args = search_arguments(folder, per_device_train_batch_size=4, max_steps=4, warm_up=1.0, **changes)
-    return search_trainer(tiny_corpus("vqa"), args, SearchSpace.chain(2, 4))
+    return search_trainer(shared_corpus("vqa"), args, SearchSpace.chain(2, 4))
 
 
 class Steps(TrainerCallback):
@@ -172,7 +181,7 @@ def sent_through(connection: socket.socket) -> int:
 
 def half_precision(folder: Path) -> State:
     """A search under autocast, and the type that a layer computed in."""
-    trainer = search_trainer(tiny_corpus("vqa"), search_arguments(folder, bf16=True, per_device_train_batch_size=4))
+    trainer = search_trainer(shared_corpus("vqa"), search_arguments(folder, bf16=True, per_device_train_batch_size=4))
     types = set()
     layer = trainer.model.mmnas.regions
     layer.register_forward_hook(lambda module, inputs, output: types.add(output.dtype))
@@ -181,12 +190,12 @@ def half_precision(folder: Path) -> State:
 
 def checkpointing(folder: Path, on: bool) -> State:
     args = search_arguments(folder, per_device_train_batch_size=4, gradient_checkpointing=on)
-    return ended(search_trainer(tiny_corpus("vqa"), args, dropout=0.0))
+    return ended(search_trainer(shared_corpus("vqa"), args, dropout=0.0))
 
 
 def derived(folder: Path) -> State:
     """The training of one network with every operation there is."""
-    corpus, args = tiny_corpus("vqa"), search_arguments(folder, per_device_train_batch_size=4, max_steps=3)
+    corpus, args = shared_corpus("vqa"), search_arguments(folder, per_device_train_batch_size=4, max_steps=3)
     genotype = Genotype(tuple(tiny.ENCODER_OPERATIONS), tuple(tiny.DECODER_OPERATIONS))
     config = MMnasConfig(**corpus.settings(), **tiny.SIZES, genotype=genotype)
     trained = train(build_model(corpus, config, 0), corpus, corpus.rows("train"), corpus.rows("test"), quiet(args))
@@ -196,7 +205,7 @@ def derived(folder: Path) -> State:
 def drifting(folder: Path, perturb: Callable[[SearchTrainer], None], step: int) -> State:
     """A search of whose last process something is changed, and what it says to that."""
     args = search_arguments(folder, per_device_train_batch_size=4, eval_strategy="steps", eval_steps=4)
-    trainer = search_trainer(tiny_corpus("vqa"), args)
+    trainer = search_trainer(shared_corpus("vqa"), args)
     trainer.add_callback(Perturbation(trainer, perturb, step))
     try:
         trainer.train()
@@ -218,13 +227,13 @@ def keeping_best(folder: Path) -> State:
         greater_is_better=True,  # which the first loss is
         **steps,
     )
-    trainer = search_trainer(tiny_corpus("vqa"), args)
+    trainer = search_trainer(shared_corpus("vqa"), args)
     return {**ended(trainer), "best": Path(trainer.state.best_model_checkpoint).name}
 
 
 def one_diverges(folder: Path) -> State:
     """What all processes say of a loss that is no number in the first one alone."""
-    trainer = search_trainer(tiny_corpus("vqa"), search_arguments(folder, per_device_train_batch_size=4))
+    trainer = search_trainer(shared_corpus("vqa"), search_arguments(folder, per_device_train_batch_size=4))
     compute_loss = trainer.compute_loss
 
     def spoilt(*args: Any, **kwargs: Any) -> Any:
@@ -325,6 +334,7 @@ SCENARIOS: dict[str, Callable[[Path], State]] = {
 
 def main(folder: Path) -> None:
     rank = os.environ["RANK"]
+    gc.freeze()  # every training collects garbage, and what was imported is none
     for name, scenario in SCENARIOS.items():
         torch.save(scenario(folder / "run"), folder / f"{name}-{rank}.pt")
 
