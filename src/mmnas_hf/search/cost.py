@@ -1,9 +1,10 @@
 """What a search costs: examples seen and floating-point operations, counted by what ran and priced once."""
 
+import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from ..operations import OPERATIONS, Context
 from ..tasks import Row, Rows
 
 SAMPLED_BATCHES = 9  # of which the typical one is taken
+MEASURED = 16  # prices that a process remembers
 REST = "rest"  # what runs on every path: embeddings, head and loss
 
 
@@ -114,9 +116,18 @@ def padded_length(batch: Mapping[str, Tensor]) -> int:
 
 def measure_prices(model: MMnasForTask, batch: Mapping[str, Tensor]) -> Prices:
     """Count a model's parts at the shapes of this batch; neither is touched, and nothing is really computed."""
+    shapes = tuple((name, value.shape, value.dtype) for name, value in batch.items())
+    return count_parts(type(model), model.config.to_json_string(use_diff=False), shapes)
+
+
+@lru_cache(maxsize=MEASURED)
+def count_parts(
+    model_class: type[MMnasForTask], config: str, shapes: tuple[tuple[str, torch.Size, torch.dtype], ...]
+) -> Prices:
+    """Prices depend on nothing else, so that searches of one comparison in one process share them."""
     with torch.device("meta"):
-        model = type(model)(model.config)
-    batch = {name: value.to("meta") for name, value in batch.items()}
+        model = model_class(model_class.config_class.from_dict(json.loads(config)))
+        batch = {name: torch.empty(shape, dtype=dtype) for name, shape, dtype in shapes}
     examples = len(batch["input_ids"])
     counted = count_geometries(model, batch) | count_operations(model, batch)
     reference = [{names[0]: 1.0} for names in model.config.space.nodes]
