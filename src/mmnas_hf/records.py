@@ -32,10 +32,8 @@ FLAGS = (
     *("population", "progressive", "stable_epochs", "retrain_budget"),
 )
 UNSET = (None, False, [], -1)
-SEARCHED = (
-    "After {steps:,} steps the choice of a node has an entropy of {entropy:.2f} nats on average; it moved {moved:.2f} "
-    "from the prior (total variation, 0 to 1), to another operation at {changed_nodes} nodes."
-)
+SEARCHED = "After {steps:,} steps the choice of a node has an entropy of {entropy:.2f} nats on average."
+MOVED = "It moved {moved:.2f} from the prior (total variation, 0 to 1), to another operation at {changed_nodes} nodes."
 DOUBTED = "A reason to distrust this search: {}."
 #: Flags that mean nothing as long as another is unset.
 NEED = {"decay_factor": "decay_epochs", "hard_negatives_from": "hard_negatives"}
@@ -118,7 +116,7 @@ def read_record(folder: Path, repo: str | None = None) -> Record:
     home = run_of(folder)
     run, results = (read_json(home / name) if (home / name).is_file() else {} for name in (RECORD_FILE, RESULTS_FILE))
     flags = {name: value for part in run.get("arguments", {}).values() for name, value in part.items()}
-    result = trained(config, results, run, flags) if kind == "network" else searched(config, results, home)
+    result = trained(config, results, run, flags) if kind == "network" else searched(config, results, home, flags)
     return Record(
         kind=kind,
         place=repo or portable(str(folder)),
@@ -146,14 +144,16 @@ def trained(config: Contents, results: Contents, run: Contents, flags: Contents)
     return {"genotype": str(Genotype.from_dict(config["genotype"])), "scores": scores, **cost}
 
 
-def searched(config: Contents, results: Contents, home: Path) -> dict[str, Any]:
+def searched(config: Contents, results: Contents, home: Path, flags: Contents) -> dict[str, Any]:
     """What a supernet's card says of its search's result."""
     found, path = results.get("search", {}), home / GENOTYPE_FILE
+    # A prior without a preference has no choices that could be left.
+    told = SEARCHED if flags.get("prior", "none") == "none" else f"{SEARCHED} {MOVED}"
     return {
         "genotype": str(Genotype.load(path)) if path.is_file() else "",
         "space": config["search_space"],
         "compared": [without_metrics(row) for row in results.get("networks", [])],
-        "notes": [SEARCHED.format(**found), *map(DOUBTED.format, results.get("warnings", ()))] if found else [],
+        "notes": [told.format(**found), *map(DOUBTED.format, results.get("warnings", ()))] if found else [],
         "seconds": found.get("seconds"),
     }
 
