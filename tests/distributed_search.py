@@ -1,5 +1,6 @@
 """Tiny searches that every process of a launcher runs; each leaves what it saw in the given folder."""
 
+import errno
 import gc
 import os
 import socket
@@ -207,28 +208,52 @@ def drifting(folder: Path, perturb: Callable[[SearchTrainer], None], step: int) 
     args = search_arguments(folder, per_device_train_batch_size=4, eval_strategy="steps", eval_steps=4)
     trainer = search_trainer(shared_corpus("vqa"), args)
     trainer.add_callback(Perturbation(trainer, perturb, step))
-    try:
-        trainer.train()
-    except RunError as error:
-        return {"error": str(error), "step": trainer.state.global_step}
-    return {"error": "", "step": trainer.state.global_step}
+    return {"error": error_of(trainer), "step": trainer.state.global_step}
 
 
 def keeping_best(folder: Path) -> State:
     """A search that ends with the weights of its best checkpoint, which is not the last one."""
+    trainer = best_trainer(folder.with_name("best"))
+    return {**ended(trainer), "best": Path(trainer.state.best_model_checkpoint).name}
+
+
+def best_trainer(folder: Path) -> SearchTrainer:
+    """A search of four steps with two checkpoints, of which the first is the best."""
     steps = {
         f"{what}_{name}": value for what in ("eval", "save") for name, value in (("strategy", "steps"), ("steps", 2))
     }
     args = search_arguments(
-        folder.with_name("best"),
+        folder,
         per_device_train_batch_size=4,
         max_steps=4,
         load_best_model_at_end=True,
-        greater_is_better=True,  # which the first loss is
+        greater_is_better=True,  # of the loss
         **steps,
     )
-    trainer = search_trainer(shared_corpus("vqa"), args)
-    return {**ended(trainer), "best": Path(trainer.state.best_model_checkpoint).name}
+    return search_trainer(shared_corpus("vqa"), args)
+
+
+def one_cannot_save(folder: Path) -> State:
+    """What all processes say of a disk that is full for the first one alone, after a checkpoint that is the best."""
+    trainer = best_trainer(folder.with_name("full disk"))
+    save = trainer.model.save_pretrained
+
+    def save_pretrained(*args: Any, **kwargs: Any) -> None:
+        if trainer.state.global_step == 4:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(*args, **kwargs)
+
+    trainer.model.save_pretrained = save_pretrained
+    return {"error": error_of(trainer)}
+
+
+def error_of(trainer: SearchTrainer) -> str:
+    """What a training ends with; nothing if it does not fail."""
+    try:
+        trainer.train()
+    except RunError as error:
+        return str(error)
+    return ""
 
 
 def one_diverges(folder: Path) -> State:
@@ -241,11 +266,7 @@ def one_diverges(folder: Path) -> State:
         return compute_loss(*args, **kwargs) * (torch.nan if spoils else 1)
 
     trainer.compute_loss = spoilt
-    try:
-        trainer.train()
-    except RunError as error:
-        return {"error": str(error)}
-    return {"error": ""}
+    return {"error": error_of(trainer)}
 
 
 class Perturbation(TrainerCallback):
@@ -327,6 +348,7 @@ SCENARIOS: dict[str, Callable[[Path], State]] = {
     "other paths": lambda folder: drifting(folder, turn_alphas, 2),
     "keeping the best": keeping_best,
     "one diverges": one_diverges,
+    "one cannot save": one_cannot_save,
     "uneven": uneven,
     "claiming": claiming,
 }

@@ -230,6 +230,13 @@ def test_a_loss_that_is_no_number_in_one_process_ends_all_with_one_message(state
     assert first.startswith("the loss of weight step 2 is nan; ")
 
 
+def test_a_save_that_fails_in_one_process_ends_all_with_one_message(states):
+    first, second = (state["error"] for state in states["one cannot save"])
+    assert first == second
+    assert "checkpoint-4 cannot be written: [Errno 28] No space left on device" in first
+    assert "checkpoint-2 is whole" in first
+
+
 # Matching: pairs are shared over processes
 
 

@@ -24,6 +24,7 @@ from .files import read_json, write_json
 
 MANIFEST_FILE = "manifest.json"
 MEGABYTE = 2**20
+WRITE_ERRORS = (OSError, RuntimeError, SafetensorError)  # torch and safetensors have errors of their own
 STAGING_FOLDER = ".saving"  # in a run's folder: a checkpoint that is being written
 
 logger = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ def writing(path: Path, folder: Path) -> Iterator[None]:
     """Turn what stops a write, such as a full disk, into a `RunError` that says what is safe in the run's folder."""
     try:
         yield
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have errors of their own
+    except WRITE_ERRORS as error:
         if isinstance(error, (RunError, torch.OutOfMemoryError)) or is_lost_connection(error):
             raise
         free = shutil.disk_usage(folder).free / MEGABYTE  # torch does not say that a disk is full

@@ -2,10 +2,13 @@
 
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from transformers import Trainer, TrainerCallback, TrainerState
@@ -13,7 +16,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import DefaultFlowCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
 
-from .checkpoints import STAGING_FOLDER, forget_later_checkpoints, publish, seal, what_is_safe, writing
+from .checkpoints import STAGING_FOLDER, WRITE_ERRORS, forget_later_checkpoints, publish, seal, what_is_safe, writing
 from .errors import InputError, RunError
 
 DIVERGED = "--resume would repeat it exactly: start again with a lower --learning_rate, or look at the data"
@@ -29,6 +32,7 @@ class ResumableTrainer(Trainer):
     planned_steps: int
     state_file = "training_state.pt"
     is_saving = False
+    failure: Exception | None = None
 
     def __init__(self, *args: Any, **kwargs: Any):
         self.clock = Clock()
@@ -82,24 +86,48 @@ class ResumableTrainer(Trainer):
         staged = home / STAGING_FOLDER / name
         self.losses.gather()
         self.check_state()
-        with writing(home / name, home):
+        with self.writing_together(home / name, home):
             self.stage(model, trial)
-        self.accelerator.wait_for_everyone()
         self.name_best(home, staged)
-        if self.args.should_save:
-            with writing(home / name, home):
+        with self.writing_together(home / name, home):
+            if self.args.should_save:
                 self.state.save_to_json(str(staged / TRAINER_STATE_NAME))  # with the name that the best one has now
                 seal(staged)
                 publish(staged, home / name)
                 self.rotate()
-        self.accelerator.wait_for_everyone()
+
+    @contextmanager
+    def writing_together(self, place: Path, home: Path) -> Iterator[None]:
+        """`writing` in all processes, which wait for each other, and all raise what one of them raises."""
+        failed = None
+        try:
+            with writing(place, home):
+                yield
+        except RunError as error:
+            failed = error
+        said = next(filter(None, gather_object([failed and str(failed)])), None)
+        if said is not None:
+            raise RunError(said) from failed
 
     def stage(self, model: nn.Module, trial: Any) -> None:
-        self.is_saving = True
+        self.is_saving, self.failure = True, None
         try:
             super()._save_checkpoint(model, trial)
+        except WRITE_ERRORS as error:
+            self.failure = self.failure or error  # of which the first is the cause of the others
         finally:
             self.is_saving = False
+        if self.failure is not None:
+            raise self.failure
+
+    def save_model(self, *args: Any, **kwargs: Any) -> None:
+        """Trainer's, but in a checkpoint a failure is kept for later: the other processes wait for this one first."""
+        try:
+            super().save_model(*args, **kwargs)
+        except WRITE_ERRORS as error:
+            if not self.is_saving:
+                raise
+            self.failure = error
 
     def name_best(self, home: Path, staged: Path) -> None:
         """Call the best checkpoint by the name that it gets, in all processes, should it be the one that is staged."""
