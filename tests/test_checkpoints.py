@@ -5,6 +5,8 @@ import json
 import shutil
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 import runs
 from mmnas_hf.checkpoints import MANIFEST_FILE, STAGING_FOLDER, fault, list_checkpoints, newest_good, publish, seal
@@ -314,6 +316,20 @@ def test_losses_are_averaged_over_the_steps_since_the_last_log_after_a_resumptio
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     assert losses(whole) == losses(resumed)
     assert len(losses(whole)) == 1
+
+
+def test_what_happens_at_an_ended_runs_end_sees_its_best_weights_when_it_is_resumed(tmp_path):
+    best = {"load_best_model_at_end": True, "greater_is_better": True}  # of the loss
+    settings = {"max_steps": 4, "save_steps": 2, "eval_steps": 2, **best}
+    searching(tmp_path, **settings).train()
+    resumed, seen = searching(tmp_path, **settings), {}
+    resumed.signs.on_train_end = lambda *args, **kwargs: seen.update(
+        {name: value.clone() for name, value in resumed.model.state_dict().items()}
+    )
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+    wanted = load_file(tmp_path / "checkpoint-2" / "model.safetensors")
+    assert resumed.state.best_global_step == 2
+    assert all(torch.equal(seen[name], value) for name, value in wanted.items())
 
 
 def test_what_belongs_to_an_epochs_end_is_done_before_the_checkpoint_of_its_last_step(tmp_path):
