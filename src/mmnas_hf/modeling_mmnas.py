@@ -44,6 +44,13 @@ class ImageStates(NamedTuple):
     relations: Mapping[str, Tensor]  # by geometry, [images, regions, regions, relation_size]
 
 
+class LossTerm(NamedTuple):
+    """A part of a loss: a sum over a batch, and how many things it is divided by; a count of one leaves the sum."""
+
+    total: Tensor
+    count: Tensor
+
+
 @dataclass
 class MMnasModelOutput(ModelOutput):
     """Encoded words [batch, words, hidden] and regions [batch, regions, hidden]."""
@@ -402,8 +409,13 @@ class MMnasForTask(MMnasPreTrainedModel):
     def make_head(self, config: MMnasConfig) -> nn.Module:
         raise NotImplementedError
 
-    def compute_loss(self, output: MMnasOutput, labels: Tensor, boxes: Tensor | None, mask: Tensor) -> Tensor:
+    def loss_terms(self, output: MMnasOutput, labels: Tensor, boxes: Tensor | None, mask: Tensor) -> Sequence[LossTerm]:
+        """What the loss is made of; `boxes` and `mask` are those of the regions."""
         raise NotImplementedError
+
+    def compute_loss(self, output: MMnasOutput, labels: Tensor, boxes: Tensor | None, mask: Tensor) -> Tensor:
+        terms = self.loss_terms(output, labels, boxes, mask)
+        return torch.stack([term.total / term.count.clamp(min=1) for term in terms]).sum()
 
     @can_return_tuple
     def forward(
@@ -446,8 +458,8 @@ class MMnasForVisualQuestionAnswering(MMnasForTask):
     def make_head(self, config: MMnasConfig) -> nn.Module:
         return PooledHead(config, config.num_labels)
 
-    def compute_loss(self, output: MMnasOutput, labels: Tensor, boxes: Tensor | None, mask: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(output.logits, labels, reduction="sum")
+    def loss_terms(self, output: MMnasOutput, labels: Tensor, boxes: Tensor | None, mask: Tensor) -> Sequence[LossTerm]:
+        return [summed(F.binary_cross_entropy_with_logits(output.logits, labels, reduction="sum"))]
 
 
 class MMnasForImageTextMatching(MMnasForTask):
@@ -456,11 +468,10 @@ class MMnasForImageTextMatching(MMnasForTask):
     def make_head(self, config: MMnasConfig) -> nn.Module:
         return PooledHead(config, 1)
 
-    def compute_loss(self, output: MMnasOutput, labels: Tensor, boxes: Tensor | None, mask: Tensor) -> Tensor:
-        labels = labels.float()
-        return F.binary_cross_entropy_with_logits(
-            output.logits.squeeze(-1), labels, pos_weight=labels.new_tensor(MATCH_WEIGHT), reduction="sum"
-        )
+    def loss_terms(self, output: MMnasOutput, labels: Tensor, boxes: Tensor | None, mask: Tensor) -> Sequence[LossTerm]:
+        labels, logits = labels.float(), output.logits.squeeze(-1)
+        weight = labels.new_tensor(MATCH_WEIGHT)
+        return [summed(F.binary_cross_entropy_with_logits(logits, labels, pos_weight=weight, reduction="sum"))]
 
 
 class MMnasForVisualGrounding(MMnasForTask):
@@ -469,26 +480,29 @@ class MMnasForVisualGrounding(MMnasForTask):
     def make_head(self, config: MMnasConfig) -> nn.Module:
         return RegionHead(config)
 
-    def compute_loss(self, output: MMnasOutput, labels: Tensor, boxes: Tensor | None, mask: Tensor) -> Tensor:
+    def loss_terms(self, output: MMnasOutput, labels: Tensor, boxes: Tensor | None, mask: Tensor) -> Sequence[LossTerm]:
         if boxes is None:
             raise InputError("the grounding loss needs region_boxes")
         boxes = boxes.masked_fill(~mask[..., None], 0.0)  # whatever padding holds, it must not turn into NaN
         shared = overlaps(boxes, labels).masked_fill(~mask, 0.0)
         positive = shared >= POSITIVE_OVERLAP  # [batch, regions]
-        return ranking_loss(output.logits, shared * positive) + BOX_LOSS_WEIGHT * box_loss(
-            output.box_deltas, encode_deltas(boxes, labels[:, None]), positive
-        )
+        targets = encode_deltas(boxes, labels[:, None])
+        return [ranking_loss(output.logits, shared * positive), box_loss(output.box_deltas, targets, positive)]
 
 
-def ranking_loss(scores: Tensor, relevance: Tensor) -> Tensor:
-    """KL divergence of the scores' softmax from the relevance, averaged over rows that have a relevant region."""
+def summed(total: Tensor) -> LossTerm:
+    """A loss that is divided by nothing."""
+    return LossTerm(total, torch.ones((), dtype=torch.long, device=total.device))
+
+
+def ranking_loss(scores: Tensor, relevance: Tensor) -> LossTerm:
+    """KL divergence of the scores' softmax from the relevance, over rows that have a relevant region."""
     total = relevance.sum(-1, keepdim=True)  # [batch, 1]
     target = relevance / total.clamp(min=torch.finfo(total.dtype).tiny)
-    divergence = F.kl_div(scores.log_softmax(-1, dtype=target.dtype), target, reduction="sum")
-    return divergence / (total > 0).sum().clamp(min=1)
+    return LossTerm(F.kl_div(scores.log_softmax(-1, dtype=target.dtype), target, reduction="sum"), (total > 0).sum())
 
 
-def box_loss(deltas: Tensor, targets: Tensor, positive: Tensor) -> Tensor:
-    """Smooth L1 on positive regions, summed, divided by their number."""
+def box_loss(deltas: Tensor, targets: Tensor, positive: Tensor) -> LossTerm:
+    """Smooth L1 over positive regions."""
     loss = F.smooth_l1_loss(deltas.to(targets.dtype), targets, reduction="none").sum(-1)  # [batch, regions]
-    return (loss * positive).sum() / positive.sum().clamp(min=1)
+    return LossTerm(BOX_LOSS_WEIGHT * (loss * positive).sum(), positive.sum())

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from huggingface_hub.utils import validate_repo_id
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainingArguments, set_seed
@@ -21,7 +21,7 @@ from .corpus import Corpus
 from .errors import InputError
 from .launches import ending_together, only_cpus, refuse_sharding
 from .matching import GIB, PairScorer
-from .modeling_mmnas import MMnasForTask, Path
+from .modeling_mmnas import MMnasForTask, MMnasOutput, Path
 from .resumable import ResumableTrainer
 from .tasks import Rows
 from .tasks.negatives import ContrastedRows
@@ -202,6 +202,24 @@ class TaskTrainer(ResumableTrainer):
     def contrasted(self) -> list[ContrastedRows]:
         """The rows whose negatives are refreshed."""
         return [self.train_dataset] if isinstance(self.train_dataset, ContrastedRows) else []
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
+    ) -> Tensor | tuple[Tensor, Any]:
+        """Trainer's; in training, the process' part of what the loss of all processes' batches together would be."""
+        loss, output = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
+        loss = self.joint_loss(output, inputs) if model.training else loss
+        return (loss, output) if return_outputs else loss
+
+    def joint_loss(self, output: MMnasOutput, inputs: dict[str, Any]) -> Tensor:
+        """A loss whose mean over processes is that of their batches as one: what it is divided by is counted in all."""
+        processes = self.accelerator.num_processes
+        if processes == 1:
+            return output.loss
+        model, mask = self.accelerator.unwrap_model(self.model), inputs["region_mask"].bool()
+        terms = model.loss_terms(output, inputs["labels"], inputs["region_boxes"], mask)
+        counts = self.accelerator.reduce(torch.stack([term.count for term in terms]), "sum").clamp(min=1) / processes
+        return (torch.stack([term.total for term in terms]) / counts).sum()
 
     def refresh_negatives(self, epoch: int) -> None:
         """Look for hard negatives, unless those of this epoch came back with a checkpoint from its middle."""

@@ -208,7 +208,7 @@ class SearchTrainer(TaskTrainer):
         model.train()
         inputs = self._prepare_inputs(self.architecture_batches.next())
         with self.compute_loss_context_manager(), torch.set_grad_enabled(has_gradient(path)):
-            loss = model(**inputs, path=path).loss
+            loss = self.joint_loss(model(**inputs, path=path), inputs)
         name = f"architecture step after weight step {self.state.global_step}"
         self.check_loss(loss, f"the loss of the {name}")
         try:
