@@ -85,17 +85,12 @@ def whole(folder: Path, task: str, strategy: str = "proxyless") -> State:
         hard_negatives=6 if task == "itm" else 0,  # random ones are another pair of the process' own part
         adam_epsilon=1e-6,  # Adam blows the rounding errors of gradients below its epsilon up to whole steps
     )
-    trainer = search_trainer(corpus_of(task), args, dropout=0.0)
+    trainer = search_trainer(shared_corpus(task), args, dropout=0.0)
     state = ended(trainer)
     with SupernetScorer(trainer.model, trainer.corpus, trainer.eval_dataset, args) as scorer:
         while genotypes := trainer.strategy.propose():
             trainer.strategy.receive(scorer(genotypes))
     return {**state, "genotype": str(trainer.strategy.genotype())}
-
-
-@cache
-def corpus_of(task: str) -> tiny.Corpus:
-    return tiny_corpus(task)
 
 
 def accumulating(folder: Path) -> State:
