@@ -2,7 +2,9 @@
 
 import pytest
 
-from mmnas_hf.benchmarks import MEASUREMENTS, inference, matching, synthetic, tables, waiting
+from mmnas_hf.benchmarks import MEASUREMENTS, inference, matching, steps, synthetic, tables, waiting
+
+STEPS = ("weight", "architecture, full", "architecture, two")
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +27,13 @@ def small(monkeypatch):
     monkeypatch.setattr(inference, "RANKING_ROUNDS", 1)
     monkeypatch.setattr(inference, "THREADS", (1,))
     monkeypatch.setattr(inference, "SETTINGS", (inference.Setting("S|GRS", 64),))
+    monkeypatch.setattr(steps, "in_fresh_process", lambda function, *given: function(*given))
+    monkeypatch.setattr(steps, "BATCH", 2)
+    monkeypatch.setattr(steps, "REGIONS", 5)
+    monkeypatch.setattr(steps, "FEATURE_SIZE", 16)
+    monkeypatch.setattr(steps, "PROBE_SIZE", 512)
+    monkeypatch.setattr(steps, "ROUNDS", 3)
+    monkeypatch.setattr(steps, "SETTINGS", tuple(steps.Setting(step, 64) for step in STEPS))
     monkeypatch.setattr(matching, "IMAGES", 4)
     monkeypatch.setattr(matching, "SETTINGS", (matching.Setting("S|GRS", 64, 2),))
 
@@ -43,6 +52,29 @@ def test_conversion_weighs_tables_of_two_sizes():
 def test_waiting_is_a_share_of_the_time():
     (row,) = waiting.measure_waiting()
     assert 0 < float(row["waiting for data"].rstrip("%")) < 100
+
+
+def test_steps_are_held_against_their_matrix_products():
+    weight, full, two = steps.measure_steps()
+    for row in (weight, full, two):
+        assert row["times floor"] > 1
+        assert row["peak resident GB"] > 0
+    assert 0 < two["GFLOPs"] < full["GFLOPs"]
+    assert weight["GFLOPs"] > 0
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_only_weight_steps_change_weights(monkeypatch, step):
+    kept, build = [], steps.MMnasForVisualQuestionAnswering
+    monkeypatch.setattr(steps, "MMnasForVisualQuestionAnswering", lambda config: kept.append(build(config)) or kept[0])
+    run = steps.make_step(steps.Setting(step, 64))
+    before = {name: value.clone() for name, value in kept[0].state_dict().items()}
+    run()
+    changed = {name for name, value in kept[0].state_dict().items() if not value.equal(before[name])}
+    trained = {name.split(".operation")[0] for name in changed if ".operation." in name}
+    assert len(trained) == (30 if step == "weight" else 0)  # one candidate of each node
+    assert bool(changed) == (step == "weight")
+    assert all(parameter.grad is None for parameter in kept[0].parameters())
 
 
 def test_matching_gives_the_scores_of_the_double_loop():
@@ -81,4 +113,4 @@ def test_ranking_from_a_gallery_projects_no_image_again():
 
 
 def test_every_measurement_has_a_name():
-    assert set(MEASUREMENTS) == {"reading", "waiting", "matching", "conversion", "inference", "gallery"}
+    assert set(MEASUREMENTS) == {"reading", "waiting", "matching", "conversion", "inference", "gallery", "steps"}
