@@ -1,9 +1,6 @@
 """How far the two steps of a search are from their floor: their matrix products at the machine's own rate."""
 
-import resource
-import time
 from collections.abc import Callable, Sequence
-from statistics import median
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +10,7 @@ from ..configuration_mmnas import MMnasConfig
 from ..flops import count_flops
 from ..modeling_mmnas import MMnasForVisualQuestionAnswering, Path
 from ..search.proxyless import ProxylessStrategy
-from .tables import in_fresh_process
+from .tables import in_fresh_process, interleaved, peak_memory
 
 BATCH, WORDS, REGIONS, FEATURE_SIZE = 32, 14, 100, 2048
 VOCABULARY, ANSWERS = 18_000, 3129
@@ -38,31 +35,31 @@ SETTINGS = (
 
 
 def measure_steps() -> Sequence[dict[str, Any]]:
-    """Weight and architecture steps of the published supernet on padded images, each in a process of its own."""
+    """Weight and architecture steps of the published supernet on images with all regions, each in a process of its own."""
     return [in_fresh_process(measure_step, setting, torch.get_num_threads()) for setting in SETTINGS]
 
 
 def measure_step(setting: Setting, threads: int) -> dict[str, Any]:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    run = make_step(setting)
+    step = make_step(setting)
     probe, probe_flops = torch.rand(PROBE_SIZE, PROBE_SIZE), 2 * PROBE_SIZE**3
-    run()  # the optimiser makes its state
-    seconds, probes = [], []
-    for _ in range(ROUNDS):
-        probes.append(timed(lambda: probe @ probe))
-        seconds.append(timed(run))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # before counting, which keeps all attention weights
-    flops, rate = count_flops(run), probe_flops / median(probes)
+
+    def square() -> None:
+        probe @ probe
+
+    seconds = interleaved(square, step, rounds=ROUNDS)
+    peak = peak_memory()  # before counting, which keeps all attention weights
+    flops, rate = count_flops(step), probe_flops / seconds["square"]
     floor = flops / rate
     return {
         "measurement": f"{setting.step} step, hidden {setting.hidden_size}, {threads} threads",
-        "seconds": round(median(seconds), 3),
+        "seconds": round(seconds["step"], 3),
         "GFLOPs": float(f"{flops / 1e9:.4g}"),
         "sgemm, GFLOP/s": round(rate / 1e9, 1),
         "floor, s": round(floor, 3),
-        "times floor": round(median(seconds) / floor, 2),
-        "peak resident GB": round(peak * 1024 / 1e9, 2),
+        "times floor": round(seconds["step"] / floor, 2),
+        "peak resident GB": round(peak / 1e9, 2),
     }
 
 
@@ -76,23 +73,23 @@ def make_step(setting: Setting) -> Callable[[], None]:
     if kind == "weight":
         return weight_step(model, batch, strategy.weight_path(PATH_STEP))
 
-    def architecture_step() -> None:
+    def step() -> None:
         strategy.update(model(**batch, path=strategy.architecture_path(PATH_STEP)).loss)
 
-    return architecture_step
+    return step
 
 
 def weight_step(model: nn.Module, batch: dict[str, Tensor], path: Path) -> Callable[[], None]:
     """Forward, backward, clipping and optimiser, as a search's Trainer runs them."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.98), eps=1e-9, weight_decay=0.0)
 
-    def run() -> None:
+    def step() -> None:
         model(**batch, path=path).loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         model.zero_grad()
 
-    return run
+    return step
 
 
 def random_batch() -> dict[str, Tensor]:
@@ -104,9 +101,3 @@ def random_batch() -> dict[str, Tensor]:
         "region_boxes": torch.cat((corners, corners + 20 + torch.rand(BATCH, REGIONS, 2) * 150), -1),
         "labels": (torch.rand(BATCH, ANSWERS) < 3 / ANSWERS).float(),
     }
-
-
-def timed(function: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start

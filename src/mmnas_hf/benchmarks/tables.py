@@ -73,6 +73,11 @@ def in_fresh_process(function: Any, *arguments: Any) -> Any:
         return pool.submit(function, *arguments).result()
 
 
+def peak_memory() -> int:
+    """The most bytes that were resident in this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def convert_and_read(images: int) -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         start = time.perf_counter()
@@ -86,6 +91,6 @@ def convert_and_read(images: int) -> dict[str, Any]:
     return {
         "measurement": f"converting and reading {images} images",
         "table GB": round(size / 1e9, 2),
-        "peak resident GB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2),
+        "peak resident GB": round(peak_memory() / 1e9, 2),
         "images a second, converting": round(images / converted),
     }
