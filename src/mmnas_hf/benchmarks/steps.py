@@ -35,7 +35,7 @@ SETTINGS = (
 
 
 def measure_steps() -> Sequence[dict[str, Any]]:
-    """Weight and architecture steps of the published supernet on images with all regions, each in a process of its own."""
+    """Weight and architecture steps of the published supernet on whole images, each in a process of its own."""
     return [in_fresh_process(measure_step, setting, torch.get_num_threads()) for setting in SETTINGS]
 
 
