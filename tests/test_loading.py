@@ -211,9 +211,8 @@ def test_the_smallest_relation_is_the_same_in_any_precision(dtype, monkeypatch):
     masks = []
     monkeypatch.setattr(relation.attention, "forward", lambda x, memory, mask: masks.append(mask))
     pairs = torch.zeros(1, 2, 2, 16, dtype=dtype)
-    relation(
-        torch.zeros(1, 2, 64, dtype=dtype), Context(torch.zeros(1, 1, 1, 2, dtype=dtype), relations={"plain": pairs})
-    )
+    relations = {relation: relation.relate(pairs)}
+    relation(torch.zeros(1, 2, 64, dtype=dtype), Context(torch.zeros(1, 1, 1, 2, dtype=dtype), relations=relations))
     torch.testing.assert_close(masks[0], torch.full_like(masks[0], math.log(1e-6)), rtol=0, atol=0)
 
 

@@ -16,23 +16,31 @@ def centre_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pairwise_offsets(boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """Centre offsets in units of the query's size and log size ratios, both [..., queries, keys, 2]."""
-    centres, sizes = centre_size(boxes)
-    offsets = (centres[..., :, None, :] - centres[..., None, :, :]) / sizes[..., :, None, :]
+    """Centre offsets in units of the query's size and log size ratios, both [..., 2, queries, keys]."""
+    centres, sizes = (part.mT for part in centre_size(boxes))  # [..., 2, regions]
+    offsets = (centres[..., :, None] - centres[..., None, :]) / sizes[..., :, None]
     logs = sizes.log()
-    return offsets, logs[..., :, None, :] - logs[..., None, :, :]
+    return offsets, logs[..., :, None] - logs[..., None, :]
 
 
 def relations(boxes: Tensor) -> Tensor:
     """Distance and relative size of every pair, blind to direction: [..., queries, keys, 4]."""
     offsets, ratios = pairwise_offsets(boxes)
-    return torch.cat((offsets.abs().clamp(min=MINIMAL_DISTANCE).log(), ratios), -1)
+    return numbers_last(offsets.abs().clamp(min=MINIMAL_DISTANCE).log(), ratios)
 
 
 def signed_relations(boxes: Tensor) -> Tensor:
     """`relations` and the signed offset squashed by asinh, so that direction shows: [..., queries, keys, 6]."""
     offsets, ratios = pairwise_offsets(boxes)
-    return torch.cat((offsets.abs().clamp(min=MINIMAL_DISTANCE).log(), ratios, offsets.asinh()), -1)
+    return numbers_last(offsets.abs().clamp(min=MINIMAL_DISTANCE).log(), ratios, offsets.asinh())
+
+
+def numbers_last(*numbers: Tensor) -> Tensor:
+    """Parts [..., numbers, queries, keys] as one [..., queries, keys, numbers], in memory as they were.
+
+    Long rows are quick to work on, and a few numbers each are not.
+    """
+    return torch.cat(numbers, -3).movedim(-3, -1)
 
 
 def box_features(boxes: Tensor, image_sizes: Tensor) -> Tensor:

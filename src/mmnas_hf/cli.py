@@ -3,6 +3,7 @@
 import argparse
 import errno
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -26,6 +27,7 @@ from .data.fingerprint import data_fingerprint
 from .errors import InputError, RunError, first_line
 from .files import DRAFT_SUFFIX, RECORD_FILE, RESULTS_FILE, read_json, write_json
 from .genotype import DECODER_CANDIDATES, DECODER_NODES, ENCODER_CANDIDATES, ENCODER_NODES, SearchSpace
+from .heap import keep_freed_memory
 from .hub import Place
 from .launches import first_decides
 from .modeling_mmnas import MMnasForTask
@@ -33,11 +35,13 @@ from .operations import OPERATIONS
 from .processing_mmnas import MMnasProcessor
 from .runs import RunRecord, read_arguments
 from .sharing.models import push_run
+from .speedups import without
 from .tasks import TASKS, Task, get_task
 from .training import TrainArguments
 from .word_vectors import initialise_embedding
 
 EXIT_FAILED_RUN, EXIT_WRONG_INPUT = 1, 2
+WITHOUT = "MMNAS_WITHOUT"  # environment variable with names of speed-ups that a script does without
 REFUSED_WRITES = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -411,7 +415,9 @@ def run(main: Callable[[], None]) -> None:
     """Call a script's main function; wrong input becomes one line on stderr and exit code 2, a failed run 1."""
     disable_progress_bar()  # of files that are saved and loaded in a moment; training has its own bar
     try:
-        main()
+        with without(*unwanted_speedups()):
+            keep_freed_memory()
+            main()
     except InputError as error:
         fail(str(error), EXIT_WRONG_INPUT)
     except RunError as error:
@@ -420,6 +426,11 @@ def run(main: Callable[[], None]) -> None:
         if error.errno not in REFUSED_WRITES:
             raise
         fail(f"a file cannot be written: {error}; what was complete is kept: make room and go on", EXIT_FAILED_RUN)
+
+
+def unwanted_speedups() -> list[str]:
+    """Names that the environment says, separated by commas."""
+    return [name for name in os.environ.get(WITHOUT, "").split(",") if name]
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -23,7 +23,7 @@ class EncodedImages(NamedTuple):
     boxes: Tensor
 
     def states(self, model: MMnasForImageTextMatching) -> ImageStates:
-        relations = model.mmnas.embed_relations(self.boxes, self.mask)
+        relations = model.mmnas.relate(self.boxes, self.mask)
         return ImageStates(self.regions, self.mask, relations)
 
 

@@ -19,7 +19,8 @@ from .boxes import box_features, encode_deltas, overlaps
 from .configuration_mmnas import MMnasConfig
 from .errors import InputError
 from .genotype import Genotype
-from .operations import GEOMETRIES, OPERATIONS, Context, LayerNorm
+from .operations import GEOMETRIES, OPERATIONS, Context, LayerNorm, Operation, RelationSelfAttention
+from .speedups import Dropout, Linear, Mixture, RelationShifts, serves
 
 Gate = Mapping[str, float | Tensor]  # operation name -> multiplier; operations left out do not run
 Path = Sequence[Gate]  # one gate a node, encoder first
@@ -41,7 +42,7 @@ class ImageStates(NamedTuple):
 
     regions: Tensor
     mask: Tensor
-    relations: Mapping[str, Tensor]  # by geometry, [images, regions, regions, relation_size]
+    relations: Mapping[Operation, Tensor]  # what operations made of them, images first
 
 
 class LossTerm(NamedTuple):
@@ -80,7 +81,7 @@ class Sublayer(GradientCheckpointingLayer):
     def __init__(self, name: str, config: MMnasConfig):
         super().__init__()
         self.operation = OPERATIONS[name](config)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.norm = LayerNorm(config.hidden_size)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
@@ -96,11 +97,24 @@ class Node(nn.ModuleDict):
     def forward(self, x: Tensor, context: Context, gate: Gate) -> Tensor:
         outputs = []
         for name, weight in gate.items():
-            # A closed gate needs its operation's output for its own gradient, but nothing flows through it.
-            with torch.set_grad_enabled(torch.is_grad_enabled() and bool(weight != 0)):
-                y = self[name](x, context)
-            outputs.append(y if isinstance(weight, float) and weight == 1.0 else weight * y)
-        return sum(outputs[1:], start=outputs[0])
+            run, seen = self[name], context.only_for(self[name].operation)
+            if weight != 0:
+                outputs.append(run(x, seen))
+            else:  # its output serves the gate's own gradient, and nothing flows through it
+                with torch.no_grad():
+                    outputs.append(run(x.detach(), seen))
+        weights = list(gate.values())
+        if len(outputs) == 1 and isinstance(weights[0], float) and weights[0] == 1.0:
+            return outputs[0]
+        return mix(outputs, weights)
+
+
+def mix(outputs: Sequence[Tensor], weights: Sequence[float | Tensor]) -> Tensor:
+    """The sum of outputs by weight."""
+    if serves("gates", *outputs):
+        return Mixture.apply(len(weights), *(torch.as_tensor(weight) for weight in weights), *outputs)
+    terms = [weight * output for weight, output in zip(weights, outputs, strict=True)]
+    return sum(terms[1:], start=terms[0])
 
 
 class LongLinear(nn.Linear):
@@ -125,9 +139,13 @@ class RelationEmbedding(nn.Module):
 
     def forward(self, boxes: Tensor, mask: Tensor) -> Tensor:
         """Boxes [batch, regions, 4] and their mask become pairs [batch, regions, regions, size]."""
+        return F.relu(self.linear(self.describe(boxes, mask)))
+
+    def describe(self, boxes: Tensor, mask: Tensor) -> Tensor:
+        """What the geometry says of each pair."""
         pairs = (mask[:, :, None] & mask[:, None, :])[..., None]
         described = self.geometry.compute(boxes.float()).masked_fill(~pairs, 0.0)
-        return F.relu(self.linear(described.to(self.linear.weight.dtype)))
+        return described.to(self.linear.weight.dtype)
 
 
 class Backbone(nn.Module):
@@ -152,6 +170,15 @@ class Backbone(nn.Module):
         count = self.textless(path)
         return run_chain(self.decoder[count:], regions, context, path[len(self.encoder) :][count:])
 
+    def relating(self, path: Path) -> dict[str, list[Operation]]:
+        """The operations of a path that look at region pairs, by geometry."""
+        found: dict[str, list[Operation]] = {}
+        for node, gate in zip(self.decoder, path[len(self.encoder) :], strict=True):
+            for operation in (node[name].operation for name in gate):
+                if operation.geometry is not None:
+                    found.setdefault(operation.geometry, []).append(operation)
+        return found
+
     def textless(self, path: Path) -> int:
         """How many nodes over regions come before the first that needs the text."""
         reads = [any(OPERATIONS[name].reads_text for name in gate) for gate in path[len(self.encoder) :]]
@@ -169,10 +196,10 @@ class Pooler(nn.Module):
 
     def __init__(self, config: MMnasConfig):
         super().__init__()
-        self.hidden = nn.Linear(config.hidden_size, config.pooler_size)
-        self.dropout = nn.Dropout(config.dropout)
-        self.score = nn.Linear(config.pooler_size, 1)
-        self.merge = nn.Linear(config.hidden_size, 2 * config.hidden_size)
+        self.hidden = Linear(config.hidden_size, config.pooler_size)
+        self.dropout = Dropout(config.dropout)
+        self.score = Linear(config.pooler_size, 1)
+        self.merge = Linear(config.hidden_size, 2 * config.hidden_size)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """The mean [batch, 2 * hidden] and the weights [batch, positions]."""
@@ -189,7 +216,7 @@ class PooledHead(nn.Module):
         self.words = Pooler(config)
         self.regions = Pooler(config)
         self.norm = LayerNorm(2 * config.hidden_size)
-        self.classifier = nn.Linear(2 * config.hidden_size, outputs)
+        self.classifier = Linear(2 * config.hidden_size, outputs)
 
     def forward(self, states: MMnasModelOutput, mask: Tensor, region_mask: Tensor) -> MMnasOutput:
         words, word_weights = self.words(states.word_states, mask)
@@ -204,10 +231,10 @@ class RegionHead(nn.Module):
     def __init__(self, config: MMnasConfig):
         super().__init__()
         self.words = Pooler(config)
-        self.regions = nn.Linear(config.hidden_size, 2 * config.hidden_size)
+        self.regions = Linear(config.hidden_size, 2 * config.hidden_size)
         self.norm = LayerNorm(2 * config.hidden_size)
-        self.score = nn.Linear(2 * config.hidden_size, 1)
-        self.box = nn.Linear(2 * config.hidden_size, 4)
+        self.score = Linear(2 * config.hidden_size, 1)
+        self.box = Linear(2 * config.hidden_size, 4)
 
     def forward(self, states: MMnasModelOutput, mask: Tensor, region_mask: Tensor) -> MMnasOutput:
         words, word_weights = self.words(states.word_states, mask)
@@ -283,8 +310,8 @@ class MMnasModel(MMnasPreTrainedModel):
         self.words = nn.Embedding(config.vocab_size, config.word_size)
         self.lstm = nn.LSTM(config.word_size, config.hidden_size, batch_first=True)
         if config.box_feature:
-            self.boxes = nn.Linear(5, config.region_size)
-        self.regions = nn.Linear(config.region_size * (2 if config.box_feature else 1), config.hidden_size)
+            self.boxes = Linear(5, config.region_size)
+        self.regions = Linear(config.region_size * (2 if config.box_feature else 1), config.hidden_size)
         self.relations = nn.ModuleDict({name: RelationEmbedding(name, config.relation_size) for name in geometries})
         self.backbone = Backbone(config)
         # Worked out once: reading a genotype takes time, and cannot be compiled.
@@ -340,7 +367,7 @@ class MMnasModel(MMnasPreTrainedModel):
         mask = all_valid(region_features[..., 0]) if region_mask is None else region_mask.bool()
         features = region_features.to(self.regions.weight.dtype)
         regions = self.regions(self.describe_regions(features, region_boxes, image_sizes))
-        relations = self.embed_relations(region_boxes, mask, path)
+        relations = self.relate(region_boxes, mask, path)
         context = Context(additive_mask(mask, regions), relations=relations)
         return ImageStates(self.backbone.look(regions, context, path), mask, relations)
 
@@ -374,17 +401,37 @@ class MMnasModel(MMnasPreTrainedModel):
         described = self.boxes(box_features(boxes.float(), image_sizes).to(features.dtype))
         return torch.cat((features, described), -1)
 
-    def embed_relations(self, boxes: Tensor | None, mask: Tensor, path: Path | None = None) -> dict[str, Tensor]:
-        """The geometries that this path's operations read, each embedded once; inputs as in `forward`."""
-        names = operations_of(self.checked(path))
-        needed = dict.fromkeys(filter(None, (OPERATIONS[name].geometry for name in names)))
-        if needed and boxes is None:
-            raise InputError("relation self attention needs region_boxes")
-        return {geometry: self.relations[geometry](boxes, mask) for geometry in needed}
+    def relate(self, boxes: Tensor | None, mask: Tensor, path: Path | None = None) -> dict[Operation, Tensor]:
+        """What this path's operations make of region pairs, which are embedded once; inputs as in `forward`."""
+        related = {}
+        for geometry, operations in self.backbone.relating(self.checked(path)).items():
+            if boxes is None:
+                raise InputError("relation self attention needs region_boxes")
+            related |= relate(self.relations[geometry], operations, boxes, mask)
+        return related
 
 
-def operations_of(path: Path) -> Iterable[str]:
-    return (name for gate in path for name in gate)
+def relate(
+    embedding: RelationEmbedding, operations: Sequence[Operation], boxes: Tensor, mask: Tensor
+) -> dict[Operation, Tensor]:
+    """What each operation makes of embedded pairs of regions."""
+    if all(type(operation).relate is RelationSelfAttention.relate for operation in operations):
+        projections = [operation.relation for operation in operations]
+        # Weights that are elsewhere, or not loaded yet, come when their own module is called; others may be adapted.
+        if all(type(linear) is Linear for linear in projections) and serves(
+            "relations", *(linear.weight for linear in (embedding.linear, *projections))
+        ):
+            shifts = project_pairs(embedding.describe(boxes, mask), embedding.linear, projections)
+            return dict(zip(operations, shifts, strict=True))
+    pairs = embedding(boxes, mask)
+    return {operation: operation.relate(pairs) for operation in operations}
+
+
+def project_pairs(pairs: Tensor, linear: nn.Linear, projections: Sequence[nn.Linear]) -> Iterable[Tensor]:
+    """The shifts of several operations, [images, heads, regions, regions] each."""
+    parameters = [parameter for projection in projections for parameter in (projection.weight, projection.bias)]
+    shifts = RelationShifts.apply(pairs.flatten(1, 2), linear.weight, linear.bias, *parameters)
+    return [shift.unflatten(-1, pairs.shape[1:3]) for shift in shifts]
 
 
 def all_valid(positions: Tensor) -> Tensor:

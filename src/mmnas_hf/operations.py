@@ -13,9 +13,9 @@ from .boxes import relations, signed_relations
 from .configuration_mmnas import HEAD_SIZE, MMnasConfig
 from .errors import InputError
 from .genotype import LETTERS, add_letter
+from .speedups import MINIMAL_RELATION, Activation, Attention, Linear, drop, serves
 
 EXPANSION = 4  # of the feed-forward operation's inner layer
-MINIMAL_RELATION = 1e-6  # before the logarithm of a relation's weight
 
 
 class Geometry(NamedTuple):
@@ -33,15 +33,20 @@ class Context(NamedTuple):
     """What an operation may look at besides its input.
 
     `mask` and `memory_mask` are added to attention scores: [batch, 1, 1, keys], zero or very negative on padding.
-    `relations` holds embedded region pairs by geometry: [images, regions, regions, relation_size]; `image` is the
-    position of each row's image in it, where rows share images: [batch].
+    `relations` holds what operations made of region pairs by their `relate`; `image` is the position of each row's
+    image in it, where rows share images: [batch].
     """
 
     mask: Tensor
     memory: Tensor | None = None
     memory_mask: Tensor | None = None
-    relations: Mapping[str, Tensor] | None = None
+    relations: Mapping["Operation", Tensor] | None = None
     image: Tensor | None = None
+
+    def only_for(self, operation: "Operation") -> "Context":
+        """What one operation may look at: of what was made of region pairs, its own."""
+        related = {operation: self.relations[operation]} if operation.geometry is not None else None
+        return self._replace(relations=related)
 
     def spread(self, x: Tensor) -> Tensor:
         """What was computed for each image, for each row."""
@@ -51,11 +56,15 @@ class Context(NamedTuple):
 class Operation(nn.Module):
     """Base of all candidates: built from the config, called with states [batch, positions, hidden] and a context."""
 
-    geometry: str | None = None  # the pair description it reads from `context.relations`, if any
+    geometry: str | None = None  # the description of region pairs that `relate` gets, if any
     reads_text = False  # whether it looks at `context.memory`; regions' nodes before the first that does need no text
 
     def __init__(self, config: MMnasConfig):
         super().__init__()
+
+    def relate(self, pairs: Tensor) -> Tensor:
+        """What `context.relations[self]` holds, images first, of pairs [images, regions, regions, relation_size]."""
+        return pairs
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
         raise NotImplementedError
@@ -101,7 +110,7 @@ def eager_attention(
 ) -> tuple[Tensor, Tensor]:
     """Attention written out: states [batch, queries, heads, size] and weights [batch, heads, queries, keys]."""
     scores = query @ key.transpose(-2, -1) * scaling + attention_mask  # [batch, heads, queries, keys]
-    weights = F.dropout(scores.softmax(-1), dropout, module.training)
+    weights = drop(scores.softmax(-1), dropout, module.training)
     return (weights @ value).transpose(1, 2), weights
 
 
@@ -114,16 +123,20 @@ class MultiHeadAttention(nn.Module):
         super().__init__()
         size, bias = config.hidden_size, config.attention_bias
         self.config = config
-        self.query = nn.Linear(size, size, bias=bias)
-        self.key = nn.Linear(size, size, bias=bias)
-        self.value = nn.Linear(size, size, bias=bias)
-        self.merge = nn.Linear(size, size, bias=bias)
+        self.query = Linear(size, size, bias=bias)
+        self.key = Linear(size, size, bias=bias)
+        self.value = Linear(size, size, bias=bias)
+        self.merge = Linear(size, size, bias=bias)
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
         q, k, v = self.heads(self.query(x)), self.heads(self.key(memory)), self.heads(self.value(memory))
         dropout = self.config.dropout if self.training else 0.0
-        states, _ = attend(self, q, k, v, mask, dropout=dropout, scaling=HEAD_SIZE**-0.5)
+        implementation = self.config._attn_implementation
+        if implementation == "sdpa" and (0 < dropout < 1 or mask.requires_grad) and serves("attention", q, mask):
+            states = Attention.apply(q, k, v, mask, HEAD_SIZE**-0.5, dropout)
+        else:
+            attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention)
+            states, _ = attend(self, q, k, v, mask, dropout=dropout, scaling=HEAD_SIZE**-0.5)
         return self.merge(states.flatten(2))
 
     def heads(self, x: Tensor) -> Tensor:
@@ -151,13 +164,16 @@ class RelationSelfAttention(Operation):
     def __init__(self, config: MMnasConfig):
         super().__init__(config)
         self.attention = MultiHeadAttention(config)
-        self.relation = nn.Linear(config.relation_size, config.hidden_size // HEAD_SIZE)
+        self.relation = Linear(config.relation_size, config.hidden_size // HEAD_SIZE)
+
+    def relate(self, pairs: Tensor) -> Tensor:
+        """What scores are shifted by: [images, heads, regions, regions]."""
+        # In single precision, for half precision has hardly any numbers so small.
+        return self.relation(pairs).permute(0, 3, 1, 2).float().clamp(min=MINIMAL_RELATION).log()
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        weights = F.relu(self.relation(context.relations[self.geometry]))  # [images, regions, regions, heads]
-        # In single precision, for half precision has hardly any numbers so small.
-        bias = weights.permute(0, 3, 1, 2).float().clamp(min=MINIMAL_RELATION).log().to(x.dtype)
-        return self.attention(x, x, context.spread(bias) + context.mask)
+        shifts = context.relations[self].to(x.dtype)
+        return self.attention(x, x, context.spread(shifts) + context.mask)
 
 
 @operation("signed_rel_self_att_64")
@@ -187,12 +203,13 @@ class FeedForward(Operation):
 
     def __init__(self, config: MMnasConfig):
         super().__init__(config)
-        self.expand = nn.Linear(config.hidden_size, EXPANSION * config.hidden_size)
-        self.dropout = nn.Dropout(config.dropout)
-        self.contract = nn.Linear(EXPANSION * config.hidden_size, config.hidden_size)
+        self.expand = Linear(config.hidden_size, EXPANSION * config.hidden_size)
+        self.activation = Activation(config.dropout)
+        self.contract = Linear(EXPANSION * config.hidden_size, config.hidden_size)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        return self.contract(self.dropout(F.relu(self.expand(x))))
+        rows = x.flatten(0, -2)  # of which the expansion is no view, so that the activation may work in place
+        return self.contract(self.activation(self.expand(rows))).unflatten(0, x.shape[:-1])
 
 
 @operation("identity")

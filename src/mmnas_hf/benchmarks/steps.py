@@ -10,6 +10,7 @@ from ..configuration_mmnas import MMnasConfig
 from ..flops import count_flops
 from ..modeling_mmnas import MMnasForVisualQuestionAnswering, Path
 from ..search.proxyless import ProxylessStrategy
+from ..speedups import frozen
 from .tables import in_fresh_process, interleaved, peak_memory
 
 BATCH, WORDS, REGIONS, FEATURE_SIZE = 32, 14, 100, 2048
@@ -74,14 +75,17 @@ def make_step(setting: Setting) -> Callable[[], None]:
         return weight_step(model, batch, strategy.weight_path(PATH_STEP))
 
     def step() -> None:
-        strategy.update(model(**batch, path=strategy.architecture_path(PATH_STEP)).loss)
+        with frozen(model):
+            strategy.update(model(**batch, path=strategy.architecture_path(PATH_STEP)).loss)
 
     return step
 
 
 def weight_step(model: nn.Module, batch: dict[str, Tensor], path: Path) -> Callable[[], None]:
     """Forward, backward, clipping and optimiser, as a search's Trainer runs them."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.98), eps=1e-9, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=1e-4, betas=(0.9, 0.98), eps=1e-9, weight_decay=0.0, fused=True
+    )
 
     def step() -> None:
         model(**batch, path=path).loss.backward()

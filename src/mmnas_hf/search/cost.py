@@ -145,33 +145,43 @@ def count_operations(model: MMnasForTask, batch: Mapping[str, Tensor]) -> dict[s
     """Prices of all candidates of all nodes."""
     words, regions = states_like(model, batch)
     mask, region_mask = masks_of(batch)
-    pairs = {name: embed(*boxes_of(batch)).detach() for name, embed in model.mmnas.relations.items()}
-    relations = {name: embedded.requires_grad_() for name, embedded in pairs.items()}
+    embedded = {name: embed(*boxes_of(batch)).detach() for name, embed in model.mmnas.relations.items()}
+    pairs = {name: pairs.requires_grad_() for name, pairs in embedded.items()}
     alone = Context(additive_mask(mask, words))
-    both = Context(additive_mask(region_mask, regions), words, additive_mask(mask, regions), relations)
+    both = Context(additive_mask(region_mask, regions), words, additive_mask(mask, regions))
     backbone = model.mmnas.backbone
-    encoder = count_chain(backbone.encoder, words, alone)
-    decoder = count_chain(backbone.decoder, regions, both)
+    encoder = count_chain(backbone.encoder, words, alone, {})
+    decoder = count_chain(backbone.decoder, regions, both, pairs)
     return {f"{number}/{name}": price for number, node in enumerate(encoder + decoder) for name, price in node.items()}
 
 
-def count_chain(nodes: Sequence[Node], states: Tensor, context: Context) -> list[dict[str, Price]]:
+def count_chain(
+    nodes: Sequence[Node], states: Tensor, context: Context, pairs: Mapping[str, Tensor]
+) -> list[dict[str, Price]]:
     """Prices of the candidates of nodes that differ in nothing but whether they are the first."""
     prices: dict[tuple[str, bool], Price] = {}
     for position, node in enumerate(nodes):
         for name, sublayer in node.items():
             kind = name, position == 0
             if kind not in prices:
-                prices[kind] = count_operation(sublayer, states, context, is_first=position == 0)
+                prices[kind] = count_operation(sublayer, states, context, pairs, is_first=position == 0)
     return [{name: prices[name, position == 0] for name in node} for position, node in enumerate(nodes)]
 
 
-def count_operation(sublayer: Sublayer, states: Tensor, context: Context, is_first: bool) -> Price:
+def count_operation(
+    sublayer: Sublayer, states: Tensor, context: Context, pairs: Mapping[str, Tensor], is_first: bool
+) -> Price:
     """Price of one candidate; before the first node nothing depends on the architecture, and needs a gradient."""
+    operation = sublayer.operation
     memory = [] if context.memory is None else [context.memory]
     inputs = memory if is_first else [states, *memory]
-    others = [states, *(context.relations or {}).values(), *sublayer.parameters()]
-    return count(partial(sublayer, states, context), inputs, others)
+    others = [states, *pairs.values(), *sublayer.parameters()]
+
+    def run() -> Tensor:
+        related = {} if operation.geometry is None else {operation: operation.relate(pairs[operation.geometry])}
+        return sublayer(states, context._replace(relations=related))
+
+    return count(run, inputs, others)
 
 
 def count_geometries(model: MMnasForTask, batch: Mapping[str, Tensor]) -> dict[str, Price]:

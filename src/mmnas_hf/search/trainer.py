@@ -21,6 +21,7 @@ from ..errors import InputError
 from ..files import write_text
 from ..launches import refuse_threads
 from ..modeling_mmnas import MMnasForTask, Path
+from ..speedups import frozen
 from ..tasks import Rows
 from ..tasks.negatives import ContrastedRows
 from ..training import TaskTrainer, TrainArguments, epoch_steps, planned_steps
@@ -207,14 +208,15 @@ class SearchTrainer(TaskTrainer):
         model = self.model_wrapped
         model.train()
         inputs = self._prepare_inputs(self.architecture_batches.next())
-        with self.compute_loss_context_manager(), torch.set_grad_enabled(has_gradient(path)):
-            loss = self.joint_loss(model(**inputs, path=path), inputs)
         name = f"architecture step after weight step {self.state.global_step}"
-        self.check_loss(loss, f"the loss of the {name}")
-        try:
-            self.strategy.update(loss)
-        except FloatingPointError as error:
-            raise self.diverged(f"{error} in the {name};") from None
+        with frozen(model):
+            with self.compute_loss_context_manager(), torch.set_grad_enabled(has_gradient(path)):
+                loss = self.joint_loss(model(**inputs, path=path), inputs)
+            self.check_loss(loss, f"the loss of the {name}")
+            try:
+                self.strategy.update(loss)
+            except FloatingPointError as error:
+                raise self.diverged(f"{error} in the {name};") from None
         self.cost.add_architecture_step(path, len(inputs["input_ids"]))
         self.architecture_loss = mean_over_processes(loss, loss.device).item()
         self.signs.after_architecture_step()

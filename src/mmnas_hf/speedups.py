@@ -1,0 +1,331 @@
+"""Faster ways to the same numbers on CPUs, each of which can be switched off: `with without("relations"): ...`.
+
+GPUs have kernels of their own for most of this, and there everything runs as written out. So it does in other types
+than single precision, under autocast and while a network is compiled.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from .errors import InputError
+
+SPEEDUPS = {
+    "attention": "with dropout, attention is written out, which PyTorch's fused form would do with more passes",
+    "dropout": "four decisions are taken from one random number of 64 bits, which are kept as bytes",
+    "feed_forward": "activation and dropout work in place and keep nothing but their output",
+    "frozen": "in architecture steps the weights need no gradient, so that nothing is kept for one",
+    "gates": "a closed gate's output is neither multiplied nor added",
+    "memory": "scripts keep memory that is freed, in huge pages, instead of asking for it again in every step",
+    "products": "linear layers multiply with oneDNN, which is faster than PyTorch's usual library on some processors",
+    "relations": "all operations of a path project region pairs at once, a few images at a time, and keep no pair",
+}
+
+MINIMAL_RELATION = 1e-6  # before the logarithm of a relation's weight
+PAIRS_AT_A_TIME = 8192  # whose hidden layers stay in a processor's cache
+ELEMENTS_AT_A_TIME = 2**18  # that dropout works on while they are in cache
+STEPS_16_BITS = 2**16
+
+HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+_off: set[str] = set()
+
+
+@contextmanager
+def without(*names: str) -> Iterator[None]:
+    """Compute without some of `SPEEDUPS`, in all threads."""
+    if unknown := [name for name in names if name not in SPEEDUPS]:
+        raise InputError(f"unknown speed-up {unknown[0]!r}; known: {', '.join(SPEEDUPS)}")
+    added = set(names) - _off
+    _off.update(added)
+    try:
+        yield
+    finally:
+        _off.difference_update(added)
+
+
+def is_on(name: str) -> bool:
+    return name not in _off
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Weights that need no gradient, as in architecture steps: what one would be computed from is not kept."""
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad] if is_on("frozen") else []
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+
+
+def serves(name: str, *tensors: Tensor) -> bool:
+    """Whether a speed-up is on, and made for such tensors as these."""
+    return (
+        is_on(name)
+        and all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
+        and not torch.compiler.is_compiling()
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+# Products
+
+
+class Linear(nn.Linear):
+    """PyTorch's, with the faster of its two libraries for matrix products."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if HAS_ONEDNN and serves("products", x, self.weight):
+            return Product.apply(x.contiguous(), self.weight, self.bias)
+        return super().forward(x)
+
+
+class Product(torch.autograd.Function):
+    """x W' + b; what only one of the gradients needs is not kept if that one is not wanted."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        for_x, for_weight = ctx.needs_input_grad[:2]
+        ctx.save_for_backward(x if for_weight else None, weight if for_x else None)
+        return multiply(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        for_x, for_weight, for_bias = ctx.needs_input_grad
+        gradient = gradient.contiguous()
+        rows = gradient.flatten(0, -2)
+        dx = multiply(gradient, weight.t(), None) if for_x else None
+        dweight = rows.t() @ x.flatten(0, -2) if for_weight else None  # in which the other library is no faster
+        return dx, dweight, rows.sum(0) if for_bias else None
+
+
+def multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+# Dropout
+
+
+def drop(x: Tensor, p: float, training: bool) -> Tensor:
+    """Dropout with a mask that is cheap to draw; 1 / 65,536 is the smallest part of its probability."""
+    if not training or not 0 < p < 1 or not serves("dropout", x):
+        return F.dropout(x, p, training)
+    return Dropped.apply(x.contiguous(), p)
+
+
+class Dropout(nn.Dropout):
+    """PyTorch's, by `drop`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return drop(x, self.p, self.training)
+
+
+class Dropped(torch.autograd.Function):
+    """Dropout that keeps a byte an element for its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, p: float) -> Tensor:
+        keep, dropped = torch.empty(x.shape, dtype=torch.bool), torch.empty_like(x)
+        ctx.scale = drop_into(dropped.view(-1), x.view(-1), p, keep.view(-1))
+        ctx.save_for_backward(keep)
+        return dropped
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (keep,) = ctx.saved_tensors
+        return keep.to(gradient.dtype).mul_(ctx.scale).mul_(gradient), None
+
+
+def drop_into(dropped: Tensor, x: Tensor, p: float, keep: Tensor | None = None) -> float:
+    """Write dropout of the elements x into others, which may be the same, and which stayed; returns their factor."""
+    threshold = min(round(p * STEPS_16_BITS), STEPS_16_BITS - 1)
+    scale = STEPS_16_BITS / (STEPS_16_BITS - threshold)
+    generator = np.random.Generator(np.random.SFC64(torch.randint(2**63 - 1, ()).item()))
+    for start in range(0, len(x), ELEMENTS_AT_A_TIME):
+        part = slice(start, start + ELEMENTS_AT_A_TIME)
+        count = len(x[part])
+        bits = generator.integers(0, 2**64, -(-count // 4), dtype=np.uint64).view(np.int16)[:count]
+        stays = torch.from_numpy(bits) >= threshold - STEPS_16_BITS // 2
+        torch.mul(x[part], stays.to(x.dtype).mul_(scale), out=dropped[part])
+        if keep is not None:
+            keep[part] = stays
+    return scale
+
+
+class Activation(Dropout):
+    """ReLU, then dropout, of what nothing else reads."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        p = self.p if self.training else 0.0
+        return ActivatedInPlace.apply(x, p) if p < 1 and serves("feed_forward", x) else super().forward(F.relu(x))
+
+
+class ActivatedInPlace(torch.autograd.Function):
+    """ReLU and dropout in the place of x; where gradients pass is told by where the output is positive."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, p: float) -> Tensor:
+        x.relu_()
+        ctx.scale = drop_into(x.view(-1), x.view(-1), p) if p else 1.0
+        ctx.mark_dirty(x)
+        ctx.save_for_backward(x)
+        return x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (output,) = ctx.saved_tensors
+        passed = torch.ops.aten.threshold_backward(gradient, output, 0)
+        return passed if ctx.scale == 1 else passed.mul_(ctx.scale), None
+
+
+# Attention
+
+
+class Attention(torch.autograd.Function):
+    """Attention, head by head so that its weights stay in cache, which keeps them and a byte each for dropout.
+
+    PyTorch's fused kernel for CPUs has no dropout and no gradient of a bias; what it does instead reads and writes
+    weights [batch, heads, queries, keys] nine times more. States are [batch, heads, positions, size]; the bias fits
+    the weights. The result is [batch, queries, heads, size].
+    """
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scaling: float, p: float) -> Tensor:
+        attended = q.new_empty(q.transpose(1, 2).shape)
+        biases = bias.expand(len(q), q.shape[1], q.shape[2], k.shape[2])
+        weights, keeps = [], []
+        for head in range(q.shape[1]):
+            used = torch.baddbmm(biases[:, head], q[:, head], k[:, head].mT, alpha=scaling).softmax(-1)
+            weights.append(used)
+            if p:
+                keeps.append(torch.empty(used.shape, dtype=torch.bool))
+                used = torch.empty_like(used)
+                ctx.scale = drop_into(used.view(-1), weights[-1].view(-1), p, keeps[-1].view(-1))
+            attended[:, :, head] = used @ v[:, head]
+        ctx.save_for_backward(q, k, v, *weights, *keeps)
+        ctx.scaling, ctx.bias_shape = scaling, bias.shape
+        return attended
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, *kept = ctx.saved_tensors
+        heads = q.shape[1]
+        weights, keeps = kept[:heads], kept[heads:]
+        dq, dk, dv = (x.new_empty(x.transpose(1, 2).shape).transpose(1, 2) for x in (q, k, v))
+        dbiases = q.new_empty(*q.shape[:3], k.shape[2]) if ctx.needs_input_grad[3] else None
+        for head, weight in enumerate(weights):
+            dattended = gradient[:, :, head]
+            dweight, used = dattended @ v[:, head].mT, weight
+            if keeps:
+                factor = keeps[head].to(weight.dtype).mul_(ctx.scale)
+                dweight, used = dweight.mul_(factor), weight * factor
+            dv[:, head] = used.mT @ dattended
+            dscores = torch.ops.aten._softmax_backward_data(dweight, weight, -1, weight.dtype)
+            if dbiases is not None:
+                dbiases[:, head] = dscores
+            dscores = dscores.mul_(ctx.scaling)
+            dq[:, head] = dscores @ k[:, head]
+            dk[:, head] = dscores.mT @ q[:, head]
+        dbias = None if dbiases is None else dbiases.sum_to_size(ctx.bias_shape)
+        return dq, dk, dv, dbias, None, None
+
+
+# Gates
+
+
+class Mixture(torch.autograd.Function):
+    """The sum of outputs by weight, of which a closed gate's, whose weight is zero, only serves the gate's gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, count: int, *weights_and_outputs: Tensor) -> Tensor:
+        weights, outputs = weights_and_outputs[:count], weights_and_outputs[count:]
+        ctx.save_for_backward(*weights_and_outputs)
+        ctx.is_open = [bool(weight != 0) for weight in weights]
+        mixed = None
+        for weight, output, is_open in zip(weights, outputs, ctx.is_open, strict=True):
+            if is_open:
+                mixed = weight * output if mixed is None else mixed.add_(weight * output)
+        return torch.zeros_like(outputs[0]) if mixed is None else mixed
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        count = len(ctx.is_open)
+        weights, outputs = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+        wanted = ctx.needs_input_grad[1:]
+        dweights = [(gradient * output).sum() if want else None for output, want in zip(outputs, wanted, strict=False)]
+        doutputs = [weight * gradient if want else None for weight, want in zip(weights, wanted[count:], strict=True)]
+        return None, *dweights, *doutputs
+
+
+# Relations
+
+
+class RelationShifts(torch.autograd.Function):
+    """log(max(W relu(V x + c) + b, 1e-6)) of region pairs x, what several operations shift attention scores by.
+
+    Pairs [images, pairs, size] become [images, heads, pairs] for each of the operations, whose W and b follow c in
+    turn. Images are taken so few at a time that hidden layers [images, relation_size, pairs] stay in cache, and these
+    are computed again for the gradient instead of kept: they are several times larger than all else that a step keeps.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, pairs: Tensor, v: Tensor, c: Tensor, *projections: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(pairs, v, c, *projections)
+        ctx.set_materialize_grads(False)  # an operation behind a closed gate asks for none, and gets none
+        heads = [len(w) for w in projections[::2]]
+        w, b = torch.cat(projections[::2]), torch.cat(projections[1::2])
+        shifts = [pairs.new_empty(len(pairs), count, pairs.shape[1]) for count in heads]
+        for images in few_at_a_time(pairs):
+            weights = affine(w, affine(v, pairs[images].mT, c).relu_(), b).clamp_(min=MINIMAL_RELATION)
+            for shift, weight in zip(shifts, weights.split(heads, 1), strict=True):
+                torch.log(weight, out=shift[images])
+        return tuple(shifts)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        pairs, v, c, *projections = ctx.saved_tensors
+        asked = [number for number, gradient in enumerate(gradients) if gradient is not None]
+        weights, biases = ([projections[2 * number + kind] for number in asked] for kind in (0, 1))
+        heads, w, b = [len(weight) for weight in weights], torch.cat(weights), torch.cat(biases)
+        dv, dc, dw, db = (torch.zeros_like(parameter) for parameter in (v, c, w, b))
+        for images in few_at_a_time(pairs):
+            hidden = affine(v, pairs[images].mT, c).relu_()
+            related = affine(w, hidden, b)
+            gradient = torch.cat([gradients[number][images] for number in asked], 1)
+            # What the clamp raised passes nothing back.
+            drelated = torch.where(related > MINIMAL_RELATION, gradient / related, 0.0)
+            dhidden = torch.ops.aten.threshold_backward(w.t() @ drelated, hidden, 0)
+            dw += (drelated @ hidden.mT).sum(0)
+            db += drelated.sum((0, 2))
+            dv += (dhidden @ pairs[images]).sum(0)
+            dc += dhidden.sum((0, 2))
+        dprojections: list[Tensor | None] = [None] * len(projections)
+        for number, *parts in zip(asked, dw.split(heads), db.split(heads), strict=True):
+            dprojections[2 * number : 2 * number + 2] = parts
+        return None, dv, dc, *dprojections
+
+
+def affine(weight: Tensor, columns: Tensor, bias: Tensor) -> Tensor:
+    """weight @ column + bias for each column: [images, size, columns] to [images, rows of weight, columns]."""
+    return torch.baddbmm(bias[:, None], weight.expand(len(columns), -1, -1), columns)
+
+
+def few_at_a_time(pairs: Tensor) -> Iterator[slice]:
+    count = max(1, PAIRS_AT_A_TIME // max(1, pairs.shape[1]))
+    return (slice(start, start + count) for start in range(0, len(pairs), count))

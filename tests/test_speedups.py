@@ -1,0 +1,252 @@
+"""Faster ways compute what the plain ones do, take part where they can, and can be switched off."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from mmnas_hf import operations, speedups
+from mmnas_hf.errors import InputError
+from mmnas_hf.modeling_mmnas import Node
+from mmnas_hf.operations import OPERATIONS
+from mmnas_hf.speedups import SPEEDUPS, Dropout, Linear, frozen, without
+from mmnas_hf.tasks import TASKS
+from scripts import call, refusal
+from tiny import every_operation, random_batch, tiny_config
+
+CLOSE = {"rtol": 1e-4, "atol": 1e-6}
+NUMERIC = [name for name in SPEEDUPS if name != "memory"]
+
+every_speedup = pytest.mark.parametrize("name", NUMERIC)
+
+
+def supernet(task="vqa"):
+    torch.manual_seed(0)
+    model = TASKS[task].model_class(tiny_config(search_space=every_operation(), dropout=0.0)).train()
+    for module in model.modules():
+        if isinstance(module, operations.RelationSelfAttention):
+            nn.init.constant_(module.relation.bias, 3.0)  # the logarithm magnifies rounding near zero
+    return model
+
+
+def labels(model):
+    return torch.rand(3, model.config.num_labels)
+
+
+def mixed_path(model):
+    """Of each node, one candidate with an open gate and one with a closed one."""
+    return [
+        {first: torch.tensor(1.0, requires_grad=True), second: torch.tensor(0.0, requires_grad=True)}
+        for first, second, *_ in (names * 2 for names in model.config.space.nodes)
+    ]
+
+
+def everything(model, path, *off):
+    """Loss, and gradients of all weights and gates by name."""
+    model.zero_grad()
+    torch.manual_seed(1)
+    batch = random_batch(model.config)
+    with without(*off):
+        loss = model(**batch, labels=labels(model), path=path).loss
+        loss.backward()
+    found = {"loss": loss.detach()}
+    found |= {
+        name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None
+    }
+    for number, gate in enumerate(path):
+        for name, weight in gate.items():
+            if isinstance(weight, torch.Tensor):
+                found[f"gate {number}/{name}"], weight.grad = weight.grad, None
+    return found
+
+
+def every_single_path(model):
+    """Paths that run each candidate of each node."""
+    most = max(map(len, model.config.space.nodes))
+    return [[{names[number % len(names)]: 1.0} for names in model.config.space.nodes] for number in range(most)]
+
+
+@every_speedup
+def test_each_changes_no_loss_and_no_gradient(name):
+    model = supernet()
+    for path in [*every_single_path(model), mixed_path(model)]:
+        fast, plain = everything(model, path), everything(model, path, name)
+        assert fast.keys() == plain.keys()
+        for part, value in plain.items():
+            torch.testing.assert_close(fast[part], value, **CLOSE, msg=lambda message, part=part: f"{part}: {message}")
+
+
+def test_all_together_change_no_logits():
+    model = supernet().eval()
+    batch = random_batch(model.config)
+    for path in every_single_path(model):
+        with torch.no_grad():
+            fast = model(**batch, path=path).logits
+            with without(*SPEEDUPS):
+                torch.testing.assert_close(fast, model(**batch, path=path).logits, **CLOSE)
+
+
+def test_a_name_that_is_none_is_refused():
+    with pytest.raises(InputError, match=r"unknown speed-up 'speed'; known: attention, "), without("speed"):
+        pass
+
+
+def test_off_inside_is_on_again_outside():
+    with without("gates"):
+        with without("gates", "dropout"):
+            assert not speedups.is_on("dropout")
+        assert speedups.is_on("dropout")
+        assert not speedups.is_on("gates")
+    assert speedups.is_on("gates")
+
+
+def test_scripts_do_without_what_the_environment_says(monkeypatch):
+    monkeypatch.setenv("MMNAS_WITHOUT", "gates,speed")
+    ended = call("evaluate.py")
+    assert "unknown speed-up 'speed'" in refusal(ended.code, ended.err, "evaluate.py")
+
+
+# Dropout
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 1.0])
+def test_dropout_keeps_its_share_and_its_mean(p):
+    torch.manual_seed(0)
+    x = torch.ones(600, 700, requires_grad=True)
+    dropped = Dropout(p)(x)
+    assert (dropped == 0).float().mean().item() == pytest.approx(p, abs=0.004)
+    assert dropped.mean().item() == pytest.approx(1.0 if p < 1 else 0.0, abs=0.01)
+    dropped.sum().backward()
+    assert x.grad.equal(dropped.detach())  # of ones, what is multiplied by is what comes out
+
+
+def test_dropout_is_owned_by_pytorchs_generator():
+    x = torch.ones(50, 50)
+    torch.manual_seed(3)
+    first, second = Dropout(0.3)(x), Dropout(0.3)(x)
+    torch.manual_seed(3)
+    assert Dropout(0.3)(x).equal(first)
+    assert not first.equal(second)
+
+
+def test_neighbours_are_dropped_independently():
+    torch.manual_seed(0)
+    kept = (Dropout(0.5)(torch.ones(1_000_000)) != 0).float() - 0.5
+    for distance in (1, 2, 3, 4, 5, 64):
+        assert abs((kept[distance:] * kept[:-distance]).mean().item()) < 0.001
+
+
+def test_dropout_of_what_does_not_train_is_nothing():
+    x = torch.ones(5, 5)
+    assert Dropout(0.5).eval()(x).equal(x)
+    assert Dropout(0.0)(x).equal(x)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_feed_forward_operation_drops_inner_states_and_their_gradients(fast):
+    operation = OPERATIONS["feed_forward"](tiny_config(dropout=0.5)).train()
+    with torch.no_grad():
+        for parameter in operation.parameters():
+            parameter.fill_(0.01)
+    x, inner = torch.ones(2, 50, 64, requires_grad=True), []
+    operation.activation.register_forward_hook(lambda module, inputs, output: inner.append(output))
+    with without(*[] if fast else SPEEDUPS):
+        operation(x, None).sum().backward()
+    (states,) = inner
+    assert (states == 0).float().mean().item() == pytest.approx(0.5, abs=0.03)
+    kept = (states != 0).sum(-1).view(2, 50).float()
+    # Each inner state that stays passes on 0.01 * 64 outputs * 2 for dropout * 0.01, to each input.
+    torch.testing.assert_close(x.grad, (kept * 0.01 * 64 * 2 * 0.01)[..., None].expand_as(x))
+
+
+def attend(p, bias, fast=True):
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, count, 3, 64).transpose(1, 2).requires_grad_() for count in (4, 6, 6))
+    if fast:
+        return (q, k, v), speedups.Attention.apply(q, k, v, bias, 0.125, p)
+    return (q, k, v), F.scaled_dot_product_attention(q, k, v, bias, scale=0.125).transpose(1, 2)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 1, 6), (2, 3, 4, 6)])
+def test_attention_written_out_is_pytorchs(shape):
+    bias = torch.randn(shape, requires_grad=True)
+    (inputs, fast), (others, plain) = attend(0.0, bias), attend(0.0, bias, fast=False)
+    torch.testing.assert_close(fast, plain)
+    weight = torch.randn_like(plain)
+    found = torch.autograd.grad(fast, (*inputs, bias), weight)
+    for one, other in zip(found, torch.autograd.grad(plain, (*others, bias), weight), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_attention_with_dropout_has_the_gradient_of_what_it_computed():
+    """Numerically: the same seed drops the same weights."""
+    bias = torch.zeros(2, 1, 1, 6)
+    inputs, attended = attend(0.4, bias)
+    weight = torch.randn_like(attended)
+    gradients = torch.autograd.grad((attended * weight).sum(), inputs)
+    step = 1e-2
+    for number, gradient in enumerate(gradients):
+        direction = torch.randn_like(gradient)
+        ends = []
+        for sign in (1, -1):
+            moved = [x.detach() + (sign * step * direction if place == number else 0) for place, x in enumerate(inputs)]
+            torch.manual_seed(0)
+            torch.randn(2, 4, 3, 64), torch.randn(2, 6, 3, 64), torch.randn(2, 6, 3, 64)
+            ends.append((speedups.Attention.apply(*moved, bias, 0.125, 0.4) * weight).sum())
+        expected = (gradient * direction).sum()
+        assert ((ends[0] - ends[1]) / (2 * step)).item() == pytest.approx(expected.item(), rel=0.02, abs=0.02)
+
+
+# Where they do not serve
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_other_types_are_computed_as_written_out(dtype, monkeypatch):
+    monkeypatch.setattr(speedups, "multiply", None)
+    assert Linear(4, 4).to(dtype)(torch.ones(2, 4, dtype=dtype)).dtype == dtype
+    with pytest.raises(TypeError):
+        Linear(4, 4)(torch.ones(2, 4))
+
+
+def test_adapted_projections_of_relations_are_called(monkeypatch):
+    """Adapters replace layers; a layer that is another class is never passed by."""
+    model = supernet()
+    called = []
+
+    class Adapted(Linear):
+        def forward(self, x):
+            called.append(self)
+            return super().forward(x)
+
+    (node,) = [node for node in model.mmnas.backbone.decoder if "rel_self_att_64" in node][:1]
+    node["rel_self_att_64"].operation.relation.__class__ = Adapted
+    path = [{"rel_self_att_64" if "rel_self_att_64" in names else names[0]: 1.0} for names in model.config.space.nodes]
+    model(**random_batch(model.config), path=path)
+    assert len(called) == 1
+
+
+def test_frozen_weights_learn_again_afterwards():
+    model = supernet()
+    fixed = next(model.parameters()).requires_grad_(False)
+    with frozen(model):
+        assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert [parameter for parameter in model.parameters() if not parameter.requires_grad] == [fixed]
+
+
+def test_an_architecture_step_keeps_nothing_for_weights_and_inactive_candidates():
+    """What autograd saves while weights are frozen: no input of a product, and nothing of a closed gate's operation."""
+    names = ("feed_forward", "self_att_64")
+    node = Node(names, tiny_config(dropout=0.0)).train()
+    context = operations.Context(torch.zeros(1, 1, 1, 5))
+    x = torch.randn(1, 5, 64)
+    gates = dict(
+        zip(names, (torch.tensor(1.0, requires_grad=True), torch.tensor(0.0, requires_grad=True)), strict=True)
+    )
+    saved = []
+    with frozen(node), torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
+        mixed = node(x, context, gates)
+    # The two gates and the two outputs that they weight; x depends on no gate, and needs no gradient.
+    assert sorted(tensor.numel() for tensor in saved) == [1, 1, 320, 320]
+    mixed.sum().backward()
+    assert all(gate.grad is not None for gate in gates.values())
+    assert all(parameter.grad is None for parameter in node.parameters())
