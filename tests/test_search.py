@@ -469,6 +469,7 @@ RESUMED = [
     *[pytest.param(task, {"gates": gates}, id=f"{task}-{gates}") for task in TASKS for gates in GATES],
     pytest.param("vqa", {"gradient_accumulation_steps": 2, "max_steps": 7, "save_steps": 3}, id="accumulation"),
     pytest.param("vqa", {"dataloader_num_workers": 1}, id="workers"),
+    pytest.param("vgd", {"train_sampling_strategy": "group_by_length"}, id="grouped"),
 ]
 
 

@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,22 @@ class ResumableTrainer(Trainer):
                     f"{checkpoint} is of a run whose {name} is {earlier.get(name)!r}, and not {value!r}; resume it "
                     "with the flags that it began with, or start another run in another output_dir"
                 )
+
+    # Steps
+
+    @cached_property
+    def weights(self) -> list[nn.Parameter]:
+        """All parameters, which take long to find: a supernet has thousands of modules, of which a path runs few."""
+        return list(self.model.parameters())
+
+    def _clip_grad_norm(self, model: nn.Module) -> Tensor:
+        """Trainer's, of the parameters that have a gradient."""
+        learnt = [parameter for parameter in self.weights if parameter.grad is not None]
+        return self.accelerator.clip_grad_norm_(learnt, self.args.max_grad_norm)
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Trainer would count parameters in every step for an estimate that is only right for chains of words."""
+        return 0
 
     # Losses that are no numbers
 

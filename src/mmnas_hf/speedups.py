@@ -31,6 +31,8 @@ MINIMAL_RELATION = 1e-6  # before the logarithm of a relation's weight
 PAIRS_AT_A_TIME = 8192  # whose hidden layers stay in a processor's cache
 ELEMENTS_AT_A_TIME = 2**18  # that dropout works on while they are in cache
 STEPS_16_BITS = 2**16
+LARGE_PRODUCT = 2**25  # multiplications, from which on a faster one is worth a call from Python
+LARGE_STATES = 2**18  # elements, from which on a pass over them less is worth it
 
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
@@ -84,7 +86,7 @@ class Linear(nn.Linear):
     """PyTorch's, with the faster of its two libraries for matrix products."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if HAS_ONEDNN and serves("products", x, self.weight):
+        if HAS_ONEDNN and x.numel() * self.out_features >= LARGE_PRODUCT and serves("products", x, self.weight):
             return Product.apply(x.contiguous(), self.weight, self.bias)
         return super().forward(x)
 
@@ -169,7 +171,9 @@ class Activation(Dropout):
 
     def forward(self, x: Tensor) -> Tensor:
         p = self.p if self.training else 0.0
-        return ActivatedInPlace.apply(x, p) if p < 1 and serves("feed_forward", x) else super().forward(F.relu(x))
+        if x.numel() >= LARGE_STATES and p < 1 and serves("feed_forward", x):
+            return ActivatedInPlace.apply(x, p)
+        return super().forward(F.relu(x))
 
 
 class ActivatedInPlace(torch.autograd.Function):
@@ -285,13 +289,15 @@ class RelationShifts(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, pairs: Tensor, v: Tensor, c: Tensor, *projections: Tensor) -> tuple[Tensor, ...]:
+        pairs = F.pad(pairs.mT, (0, 0, 0, 1), value=1.0)  # what c is multiplied by
         ctx.save_for_backward(pairs, v, c, *projections)
         ctx.set_materialize_grads(False)  # an operation behind a closed gate asks for none, and gets none
         heads = [len(w) for w in projections[::2]]
-        w, b = torch.cat(projections[::2]), torch.cat(projections[1::2])
-        shifts = [pairs.new_empty(len(pairs), count, pairs.shape[1]) for count in heads]
+        embed, w, b = torch.cat((v, c[:, None]), 1), torch.cat(projections[::2]), torch.cat(projections[1::2])
+        shifts = [pairs.new_empty(len(pairs), count, pairs.shape[2]) for count in heads]
         for images in few_at_a_time(pairs):
-            weights = affine(w, affine(v, pairs[images].mT, c).relu_(), b).clamp_(min=MINIMAL_RELATION)
+            hidden = (embed @ pairs[images]).relu_()
+            weights = (w @ hidden).add_(b[:, None]).clamp_(min=MINIMAL_RELATION)
             for shift, weight in zip(shifts, weights.split(heads, 1), strict=True):
                 torch.log(weight, out=shift[images])
         return tuple(shifts)
@@ -303,29 +309,25 @@ class RelationShifts(torch.autograd.Function):
         asked = [number for number, gradient in enumerate(gradients) if gradient is not None]
         weights, biases = ([projections[2 * number + kind] for number in asked] for kind in (0, 1))
         heads, w, b = [len(weight) for weight in weights], torch.cat(weights), torch.cat(biases)
-        dv, dc, dw, db = (torch.zeros_like(parameter) for parameter in (v, c, w, b))
+        embed = torch.cat((v, c[:, None]), 1)
+        dembed, dw, db = (torch.zeros_like(parameter) for parameter in (embed, w, b))
         for images in few_at_a_time(pairs):
-            hidden = affine(v, pairs[images].mT, c).relu_()
-            related = affine(w, hidden, b)
+            hidden = (embed @ pairs[images]).relu_()
+            related = (w @ hidden).add_(b[:, None])
             gradient = torch.cat([gradients[number][images] for number in asked], 1)
             # What the clamp raised passes nothing back.
-            drelated = torch.where(related > MINIMAL_RELATION, gradient / related, 0.0)
-            dhidden = torch.ops.aten.threshold_backward(w.t() @ drelated, hidden, 0)
+            drelated = gradient.div_(related).masked_fill_(related <= MINIMAL_RELATION, 0.0)
+            dhidden = w.t() @ drelated
+            torch.ops.aten.threshold_backward.grad_input(dhidden, hidden, 0, grad_input=dhidden)
             dw += (drelated @ hidden.mT).sum(0)
             db += drelated.sum((0, 2))
-            dv += (dhidden @ pairs[images]).sum(0)
-            dc += dhidden.sum((0, 2))
+            dembed += (dhidden @ pairs[images].mT).sum(0)
         dprojections: list[Tensor | None] = [None] * len(projections)
         for number, *parts in zip(asked, dw.split(heads), db.split(heads), strict=True):
             dprojections[2 * number : 2 * number + 2] = parts
-        return None, dv, dc, *dprojections
-
-
-def affine(weight: Tensor, columns: Tensor, bias: Tensor) -> Tensor:
-    """weight @ column + bias for each column: [images, size, columns] to [images, rows of weight, columns]."""
-    return torch.baddbmm(bias[:, None], weight.expand(len(columns), -1, -1), columns)
+        return None, dembed[:, :-1], dembed[:, -1], *dprojections
 
 
 def few_at_a_time(pairs: Tensor) -> Iterator[slice]:
-    count = max(1, PAIRS_AT_A_TIME // max(1, pairs.shape[1]))
+    count = max(1, PAIRS_AT_A_TIME // max(1, pairs.shape[2]))
     return (slice(start, start + count) for start in range(0, len(pairs), count))

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from huggingface_hub.utils import validate_repo_id
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback
@@ -18,11 +18,13 @@ from transformers.trainer_utils import EvalLoopOutput, HubStrategy, IntervalStra
 
 from .configuration_mmnas import MMnasConfig
 from .corpus import Corpus
+from .data.table import column_of
 from .errors import InputError
 from .launches import ending_together, only_cpus, refuse_sharding
 from .matching import GIB, PairScorer
 from .modeling_mmnas import MMnasForTask, MMnasOutput, Path
 from .resumable import ResumableTrainer
+from .sampling import GROUPED, GroupedByRegions
 from .tasks import Rows
 from .tasks.negatives import ContrastedRows
 
@@ -173,6 +175,22 @@ class TaskTrainer(ResumableTrainer):
         args = self.args
         epoch = step // self.steps_per_epoch
         return schedule(step) * staircase(epoch, args.ramp_epochs, args.decay_epochs, args.decay_factor)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
+        """Trainer's, but lengths are those that cost most: numbers of regions."""
+        if self.args.train_sampling_strategy != GROUPED:
+            return super()._get_train_sampler(train_dataset)
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        if isinstance(rows, ContrastedRows):
+            raise InputError(
+                f"train_sampling_strategy {GROUPED}: wrong partners come from a batch of any images; use random"
+            )
+        regions = self.corpus.store.counts(column_of(rows, "image_id"))
+        return GroupedByRegions(regions, self.args.train_batch_size, self.args.seed)
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
+        """Rows in their order, which Trainer would change where it groups: scores are found by it."""
+        return SequentialSampler(eval_dataset)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -46,13 +46,18 @@ class RegionStore:
         self.row_of = {image_id: row for row, image_id in enumerate(self.ids)}
         self.sizes = np.stack([table["height"].to_numpy(), table["width"].to_numpy()], axis=1)
         self.boxes, self.features = table["boxes"], table["features"]
-        self.most_regions: int = pc.max(pc.list_value_length(self.boxes)).as_py()
+        self.regions_of_row: np.ndarray = pc.list_value_length(self.boxes).to_numpy()
+        self.most_regions = int(self.regions_of_row.max())
 
     def __getitem__(self, image_ids: Sequence[str]) -> Regions:
         rows = self.rows_of(image_ids)
         features, boxes = [self.features_of(row) for row in rows], [self.boxes_of(row) for row in rows]
         self.release_after(sum(part.nbytes for part in features))
         return Regions(features, boxes, self.sizes[rows])
+
+    def counts(self, image_ids: Iterable[str]) -> list[int]:
+        """How many regions images have."""
+        return self.regions_of_row[self.rows_of(map(str, image_ids))].tolist()
 
     def release_after(self, read: int) -> None:
         """Give pages back from time to time, or the whole table would become resident; they can be read anew."""
