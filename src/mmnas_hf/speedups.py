@@ -4,6 +4,7 @@ GPUs have kernels of their own for most of this, and there everything runs as wr
 than single precision, under autocast and while a network is compiled.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,14 +28,14 @@ SPEEDUPS = {
     "relations": "all operations of a path project region pairs at once, a few images at a time, and keep no pair",
 }
 
+HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 MINIMAL_RELATION = 1e-6  # before the logarithm of a relation's weight
 PAIRS_AT_A_TIME = 8192  # whose hidden layers stay in a processor's cache
 ELEMENTS_AT_A_TIME = 2**18  # that dropout works on while they are in cache
 STEPS_16_BITS = 2**16
-LARGE_PRODUCT = 2**25  # multiplications, from which on a faster one is worth a call from Python
+SMALL_PRODUCT = 2**20 if HAS_ONEDNN else math.inf  # multiplications, from which on a faster one is worth its call
+LARGE_PRODUCT = 2**25 if HAS_ONEDNN else math.inf  # where its gradient is called from Python, too
 LARGE_STATES = 2**18  # elements, from which on a pass over them less is worth it
-
-HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 _off: set[str] = set()
 
@@ -86,9 +87,10 @@ class Linear(nn.Linear):
     """PyTorch's, with the faster of its two libraries for matrix products."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if HAS_ONEDNN and x.numel() * self.out_features >= LARGE_PRODUCT and serves("products", x, self.weight):
-            return Product.apply(x.contiguous(), self.weight, self.bias)
-        return super().forward(x)
+        size, has_graph = x.numel() * self.out_features, torch.is_grad_enabled()
+        if size < (LARGE_PRODUCT if has_graph else SMALL_PRODUCT) or not serves("products", x, self.weight):
+            return super().forward(x)
+        return (Product.apply if has_graph else multiply)(x.contiguous(), self.weight, self.bias)
 
 
 class Product(torch.autograd.Function):
