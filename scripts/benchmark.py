@@ -2,6 +2,7 @@
 
 python scripts/benchmark.py
 python scripts/benchmark.py --measure reading matching --output_file benchmark.json
+python scripts/benchmark.py --measure growth --picture_dir pictures
 """
 
 import json
@@ -11,7 +12,7 @@ from typing import ClassVar
 
 from pandas import DataFrame
 
-from mmnas_hf.benchmarks import MEASUREMENTS
+from mmnas_hf.benchmarks import CHECKS, MEASUREMENTS, PICTURES
 from mmnas_hf.cli import Parser, run, show
 from mmnas_hf.errors import InputError
 
@@ -23,9 +24,13 @@ class BenchmarkArguments:
     _argument_group_name: ClassVar[str] = "benchmark"
 
     measure: list[str] = field(
-        default_factory=lambda: list(MEASUREMENTS), metadata={"help": f"What to measure: {', '.join(MEASUREMENTS)}."}
+        default_factory=lambda: [name for name in MEASUREMENTS if name not in CHECKS],
+        metadata={"help": f"What to measure: {', '.join(MEASUREMENTS)}; by default all but {', '.join(CHECKS)}."},
     )
     output_file: str | None = field(default=None, metadata={"help": "JSON file for the numbers."})
+    picture_dir: str | None = field(
+        default=None, metadata={"help": f"Folder for pictures, which there are of: {', '.join(PICTURES)}."}
+    )
 
     def __post_init__(self) -> None:
         if unknown := [name for name in self.measure if name not in MEASUREMENTS]:
@@ -37,7 +42,9 @@ def main() -> None:
     results = {}
     for name in args.measure:
         results[name] = list(MEASUREMENTS[name]())
-        show(DataFrame(results[name]).to_string(index=False))
+        show(DataFrame(results[name]).to_string(index=False, na_rep=""))
+        if args.picture_dir and name in PICTURES:
+            PICTURES[name](results[name], Path(args.picture_dir))
     if args.output_file:
         Path(args.output_file).write_text(json.dumps(results, indent=1) + "\n")
 

@@ -18,7 +18,7 @@ from ..processing_mmnas import MMnasProcessor, build_tokenizer
 from ..regions_mmnas import Detection
 from . import synthetic
 from .synthetic import ANSWERS, REGIONS, WORDS, SyntheticRegions
-from .tables import interleaved
+from .timing import interleaved
 
 QUESTIONS, QUESTION_WORDS, MOST_REGIONS, THREADS = 64, 14, 100, (1, 2)
 HIDDEN_SIZE, GENOTYPE, ANSWERING_ROUNDS = 512, "mmnas-vqa", 5

@@ -1,10 +1,7 @@
 """How fast tables of real size are read, and how much memory it takes to convert and read many images."""
 
-import resource
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,6 +15,7 @@ from ..data.folder import load_images
 from ..data.regions import convert
 from ..processing_mmnas import pad_regions
 from .synthetic import SyntheticRegions, synthetic_corpus
+from .timing import in_fresh_process, interleaved, peak_memory
 
 BATCH, ROUNDS = 64, 5
 READ_IMAGES, FEW_IMAGES, MANY_IMAGES = 2000, 2000, 20000
@@ -48,17 +46,6 @@ def measure_reading() -> Sequence[dict[str, Any]]:
         ]
 
 
-def interleaved(*functions: Any, rounds: int, clock: Callable[[], float] = time.perf_counter) -> dict[str, float]:
-    """Median seconds of each function, measured in turns."""
-    seconds: dict[str, list[float]] = {function.__name__: [] for function in functions}
-    for _ in range(rounds + 1):
-        for function in functions:
-            start = clock()
-            function()
-            seconds[function.__name__].append(clock() - start)
-    return {name: float(np.median(values[1:])) for name, values in seconds.items()}  # the first warms caches up
-
-
 def row_of(name: str, rows: int, seconds: float) -> dict[str, Any]:
     return {"measurement": f"reading and collating, {name}", "rows a second": round(rows / seconds)}
 
@@ -66,16 +53,6 @@ def row_of(name: str, rows: int, seconds: float) -> dict[str, Any]:
 def measure_conversion() -> Sequence[dict[str, Any]]:
     """Peak resident memory of a fresh process that converts so many images and then reads them all."""
     return [in_fresh_process(convert_and_read, images) for images in (FEW_IMAGES, MANY_IMAGES)]
-
-
-def in_fresh_process(function: Any, *arguments: Any) -> Any:
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
-
-
-def peak_memory() -> int:
-    """The most bytes that were resident in this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def convert_and_read(images: int) -> dict[str, Any]:

@@ -1,0 +1,50 @@
+"""Weight steps on images with as many regions as detectors find, in batches of similar images and in any."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from transformers.trainer_pt_utils import get_length_grouped_indices
+
+from .floor import Step
+from .supernets import Batch, Sizes, WeightStep, make_weight_step, random_batch
+
+DISTRIBUTION = (1, 2)  # of Beta: with 10 to 100 regions, 40 are the mean
+LARGEST_TO_SMALLEST = 10
+SORTED, PARTS = 50, 4  # batches that Trainer sorts at a time, and how many such parts it wants for that
+
+
+def region_counts(images: int, largest: int) -> list[int]:
+    smallest = largest // LARGEST_TO_SMALLEST
+    shares = np.random.default_rng(0).beta(*DISTRIBUTION, images)
+    return [round(count) for count in smallest + (largest - smallest) * shares]
+
+
+def batches_of_counts(sizes: Sizes, grouped: bool) -> list[list[int]]:
+    """The region counts of the batches of `SORTED` that come first, as `--train_sampling_strategy` orders images."""
+    counts = region_counts(PARTS * SORTED * sizes.batch, sizes.regions)
+    generator = torch.Generator().manual_seed(0)
+    if grouped:
+        order = get_length_grouped_indices(counts, sizes.batch, generator=generator)
+    else:
+        order = torch.randperm(len(counts), generator=generator).tolist()
+    starts = range(0, SORTED * sizes.batch, sizes.batch)
+    return [[counts[image] for image in order[start : start + sizes.batch]] for start in starts]
+
+
+def evenly(batches: list[list[int]], count: int) -> list[list[int]]:
+    """So many of the batches, from the middles of equal parts."""
+    return [batches[(2 * number + 1) * len(batches) // (2 * count)] for number in range(count)]
+
+
+def counted_steps(sizes: Sizes, grouped: bool, count: int) -> Step:
+    """So many weight steps, each on a batch of its own."""
+    step = make_weight_step(sizes)
+    batches = [random_batch(sizes, counts) for counts in evenly(batches_of_counts(sizes, grouped), count)]
+    return partial(run_all, step, batches)
+
+
+def run_all(step: WeightStep, batches: Sequence[Batch]) -> None:
+    for batch in batches:
+        step(batch)
