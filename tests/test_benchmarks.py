@@ -61,6 +61,7 @@ def small(monkeypatch):
     for module in (steps, growth):
         monkeypatch.setattr(module, "ROUNDS", 1)
     monkeypatch.setattr(steps, "WIDE", 128)
+    monkeypatch.setattr(steps, "UNGROUPED", 8)  # batches of two images differ much
     monkeypatch.setattr(matching, "IMAGES", 4)
     monkeypatch.setattr(matching, "SETTINGS", (matching.Setting("S|GRS", 64, 2),))
 
@@ -81,14 +82,6 @@ def test_waiting_is_a_share_of_the_time():
     assert 0 < float(row["waiting for data"].rstrip("%")) < 100
 
 
-@pytest.fixture(scope="module")
-def threads():
-    """Leave as many threads as there were."""
-    count = torch.get_num_threads()
-    yield
-    torch.set_num_threads(count)
-
-
 def test_steps_are_held_against_their_matrix_products():
     rows = {row["measurement"]: row for row in steps.measure_steps()}
     update = rows.pop("clipping, optimiser and zeroing, hidden 64")
@@ -105,6 +98,8 @@ def test_steps_are_held_against_their_matrix_products():
     weight, many = rows["weight step, hidden 64, 20 regions"], rows["weight step, hidden 64, 16 candidates a node"]
     assert many["GFLOPs"] == weight["GFLOPs"] < rows["weight step, hidden 128, 20 regions"]["GFLOPs"]
     assert "share, %" not in weight
+    grouped, ungrouped = (rows[f"weight step, hidden 64, real region counts, {kind}grouped"] for kind in ("", "not "))
+    assert grouped["GFLOPs"] < ungrouped["GFLOPs"] < weight["GFLOPs"]
     assert 0 < update["share, %"] < 100
     assert 0 < update["parameters with a gradient"] < update["parameters"]
     few, one = (row for name, row in rows.items() if name.startswith("answering"))
@@ -187,7 +182,6 @@ def test_profile_adds_up_matrix_products():
         assert 0 < operators["matrix products"] < sum(operators.values()) <= 101
 
 
-@pytest.mark.usefixtures("threads")
 def test_quick_check_fails_when_a_step_is_slower_than_recorded(monkeypatch):
     measured = {name: quick.measure_ratios(partial(build, TINY)) for name, build in quick.BUILDERS.items()}
     monkeypatch.setattr(quick, "measure_ratios", lambda build: measured["weight step"])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ROUNDS = 3
-SIZES = Sizes(batch=16, regions=40)
+SIZES = Sizes(batch=8, regions=40)
 PICTURE = "growth.png"
 PANEL_WIDTH, PANEL_HEIGHT = 2.5, 2.6  # inches
 COLOURS = {"seconds": "#4477AA", "floor, s": PALE_INK}

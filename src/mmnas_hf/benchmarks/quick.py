@@ -44,9 +44,9 @@ def measure_quick() -> Sequence[dict[str, Any]]:
         {
             "measurement": f"{name}, hidden {SIZES.hidden_size}",
             "times straightforward": significant(ratios.to_straightforward, 3),
-            "recorded": RECORDED[name].to_straightforward,
+            "recorded times straightforward": RECORDED[name].to_straightforward,
             "times floor": significant(ratios.to_floor, 3),
-            "recorded floor": RECORDED[name].to_floor,
+            "recorded times floor": RECORDED[name].to_floor,
         }
         for name, ratios in measured.items()
     ]
