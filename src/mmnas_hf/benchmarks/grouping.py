@@ -5,8 +5,8 @@ from functools import partial
 
 import numpy as np
 import torch
-from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from ..sampling import GroupedByRegions
 from .floor import Step
 from .supernets import Batch, Sizes, WeightStep, make_weight_step, random_batch
 
@@ -24,11 +24,10 @@ def region_counts(images: int, largest: int) -> list[int]:
 def batches_of_counts(sizes: Sizes, grouped: bool) -> list[list[int]]:
     """The region counts of the batches of `SORTED` that come first, as `--train_sampling_strategy` orders images."""
     counts = region_counts(PARTS * SORTED * sizes.batch, sizes.regions)
-    generator = torch.Generator().manual_seed(0)
     if grouped:
-        order = get_length_grouped_indices(counts, sizes.batch, generator=generator)
+        order = list(GroupedByRegions(counts, sizes.batch, seed=0))
     else:
-        order = torch.randperm(len(counts), generator=generator).tolist()
+        order = torch.randperm(len(counts), generator=torch.Generator().manual_seed(0)).tolist()
     starts = range(0, SORTED * sizes.batch, sizes.batch)
     return [[counts[image] for image in order[start : start + sizes.batch]] for start in starts]
 

@@ -67,5 +67,5 @@ def time_update(sizes: Sizes) -> tuple[dict[str, float], int, int]:
     step, batch = make_weight_step(sizes), random_batch(sizes)
     seconds = medians(in_turns({"passes": partial(step.differentiate, batch), "update": step.update}, ROUNDS))
     step.differentiate(batch)
-    touched = sum(parameter.numel() for parameter in step.model.parameters() if parameter.grad is not None)
+    touched = sum(parameter.numel() for parameter in step.learnt)
     return seconds, touched, step.model.num_parameters()

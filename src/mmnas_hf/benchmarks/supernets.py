@@ -61,9 +61,9 @@ class WeightStep:
     """Forward, backward, clipping, optimiser and zeroing on one path, as a search's Trainer runs them."""
 
     def __init__(self, model: nn.Module, path: Path):
-        self.model, self.path = model, path
+        self.model, self.path, self.weights = model, path, list(model.parameters())
         self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=1e-4, betas=(0.9, 0.98), eps=1e-9, weight_decay=0.0, fused=True
+            self.weights, lr=1e-4, betas=(0.9, 0.98), eps=1e-9, weight_decay=0.0, fused=True
         )
 
     def __call__(self, batch: Batch) -> None:
@@ -76,9 +76,14 @@ class WeightStep:
 
     def update(self) -> None:
         """Clipping, optimiser and zeroing."""
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(self.learnt, 1.0)
         self.optimizer.step()
         self.model.zero_grad()
+
+    @property
+    def learnt(self) -> list[nn.Parameter]:
+        """The parameters that have a gradient."""
+        return [weight for weight in self.weights if weight.grad is not None]
 
 
 def make_weight_step(sizes: Sizes) -> WeightStep:
