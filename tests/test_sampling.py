@@ -1,5 +1,6 @@
 """Batches grouped by their number of regions hold every row once, pad little, and come in an order that seeds own."""
 
+import itertools
 import random
 
 import pytest
@@ -29,6 +30,19 @@ def test_every_row_comes_once_and_little_is_padded():
     assert padded(batches(range(ROWS))) > 1.5 * sum(REGIONS)
 
 
+def test_batches_come_in_no_order_of_size():
+    sizes = [max(REGIONS[row] for row in batch) for batch in batches(GroupedByRegions(REGIONS, BATCH, seed=0))]
+    rising = sum(later > earlier for earlier, later in itertools.pairwise(sizes))
+    assert 0.3 < rising / len(sizes) < 0.7
+
+
+def test_a_short_batch_comes_last():
+    (*whole, short) = batches(GroupedByRegions(REGIONS[:101], BATCH, seed=0))
+    assert {len(batch) for batch in whole} == {BATCH}
+    assert len(short) == 5
+    assert padded(whole) < 1.3 * sum(REGIONS[row] for batch in whole for row in batch)
+
+
 def test_the_order_is_of_seed_and_epoch_alone():
     sampler = GroupedByRegions(REGIONS, BATCH, seed=3)
     first = list(sampler)
@@ -49,7 +63,9 @@ def test_regions_are_those_of_each_rows_image(tmp_path):
     corpus = tiny_corpus("vgd")
     trainer = search_trainer(corpus, search_arguments(tmp_path, train_sampling_strategy="group_by_length"))
     rows = trainer.train_dataset
-    assert trainer._get_train_sampler().regions == [len(corpus.store[[row["image_id"]]].boxes[0]) for row in rows]
+    assert trainer._get_train_sampler().regions.tolist() == [
+        len(corpus.store[[row["image_id"]]].boxes[0]) for row in rows
+    ]
 
 
 def test_matching_whose_wrong_partners_come_from_the_batch_is_not_grouped(tmp_path):

@@ -4,26 +4,33 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch.utils.data import Sampler
-from transformers.trainer_pt_utils import get_length_grouped_indices
 
 GROUPED = "group_by_length"  # of Trainer's `train_sampling_strategy`
+BATCHES_SORTED = 50  # together, as in Trainer: so many that their rows fit each other, and so few that they differ
 
 
 class GroupedByRegions(Sampler[int]):
-    """Shuffles rows, then sorts each 50 batches of them by their number of regions, as Trainer does with texts.
+    """Shuffles rows, sorts a few batches of them by their number of regions, and shuffles the batches.
 
+    Trainer leaves batches sorted, so that a network would see images with more and more regions, and then fewer again.
     The order is a function of seed and epoch alone, so that a resumed run sees the rows that it would have seen.
     """
 
     def __init__(self, regions: Sequence[int], batch_size: int, seed: int):
-        self.regions, self.batch_size, self.seed, self.epoch = list(regions), batch_size, seed, 0
+        self.regions, self.batch_size, self.seed, self.epoch = torch.tensor(regions), batch_size, seed, 0
 
     def __len__(self) -> int:
         return len(self.regions)
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        return iter(get_length_grouped_indices(self.regions, self.batch_size, generator=generator))
+        parts = torch.randperm(len(self.regions), generator=generator).split(BATCHES_SORTED * self.batch_size)
+        ordered = (part[self.regions[part].argsort(stable=True)] for part in parts)
+        batches = [batch for part in ordered for batch in part.split(self.batch_size)]
+        short = batches[len(self.regions) // self.batch_size :]  # which may only come last, or batches would mix
+        whole = batches[: len(batches) - len(short)]
+        shuffled = [whole[number] for number in torch.randperm(len(whole), generator=generator)]
+        return iter(torch.cat([*shuffled, *short]).tolist())
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
