@@ -193,7 +193,7 @@ class ActivatedInPlace(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (output,) = ctx.saved_tensors
-        passed = torch.ops.aten.threshold_backward(gradient, output, 0)
+        passed = torch.ops.aten.threshold_backward(gradient, output, 0.0)
         return passed if ctx.scale == 1 else passed.mul_(ctx.scale), None
 
 
@@ -299,7 +299,7 @@ class RelationShifts(torch.autograd.Function):
         shifts = [pairs.new_empty(len(pairs), count, pairs.shape[2]) for count in heads]
         for images in few_at_a_time(pairs):
             hidden = (embed @ pairs[images]).relu_()
-            weights = (w @ hidden).add_(b[:, None]).clamp_(min=MINIMAL_RELATION)
+            weights = affine(w, hidden, b).clamp_(min=MINIMAL_RELATION)
             for shift, weight in zip(shifts, weights.split(heads, 1), strict=True):
                 torch.log(weight, out=shift[images])
         return tuple(shifts)
@@ -315,12 +315,10 @@ class RelationShifts(torch.autograd.Function):
         dembed, dw, db = (torch.zeros_like(parameter) for parameter in (embed, w, b))
         for images in few_at_a_time(pairs):
             hidden = (embed @ pairs[images]).relu_()
-            related = (w @ hidden).add_(b[:, None])
+            related = affine(w, hidden, b)
             gradient = torch.cat([gradients[number][images] for number in asked], 1)
-            # What the clamp raised passes nothing back.
-            drelated = gradient.div_(related).masked_fill_(related <= MINIMAL_RELATION, 0.0)
-            dhidden = w.t() @ drelated
-            torch.ops.aten.threshold_backward.grad_input(dhidden, hidden, 0, grad_input=dhidden)
+            drelated = clear_below_(gradient.div_(related), related, MINIMAL_RELATION)  # where the clamp passes nothing
+            dhidden = clear_below_(w.t() @ drelated, hidden, 0.0)
             dw += (drelated @ hidden.mT).sum(0)
             db += drelated.sum((0, 2))
             dembed += (dhidden @ pairs[images].mT).sum(0)
@@ -328,6 +326,16 @@ class RelationShifts(torch.autograd.Function):
         for number, *parts in zip(asked, dw.split(heads), db.split(heads), strict=True):
             dprojections[2 * number : 2 * number + 2] = parts
         return None, dembed[:, :-1], dembed[:, -1], *dprojections
+
+
+def affine(weight: Tensor, columns: Tensor, bias: Tensor) -> Tensor:
+    """weight @ column + bias for each column: [images, size, columns] to [images, rows of weight, columns]."""
+    return torch.baddbmm(bias[:, None], weight.expand(len(columns), -1, -1), columns)
+
+
+def clear_below_(gradient: Tensor, x: Tensor, threshold: float) -> Tensor:
+    """Make zero what belongs to an x that is not above a threshold, in one pass and in place."""
+    return torch.ops.aten.threshold_backward.grad_input(gradient, x, threshold, grad_input=gradient)
 
 
 def few_at_a_time(pairs: Tensor) -> Iterator[slice]:
