@@ -224,6 +224,22 @@ def test_a_derived_network_keeps_the_training_mode(training):
     assert all(module.training is training for module in supernet.derive("S|F").modules())
 
 
+def test_a_part_in_another_mode_is_put_into_the_networks():
+    model = build(TASK_CLASSES["vqa"], genotype="S|GRS").train()
+    model.mmnas.lstm.eval()
+    assert all(module.training for module in model.train().modules())
+    assert not any(module.training for module in model.eval().modules())
+
+
+@pytest.mark.parametrize("set_to_none", [True, False])
+def test_no_gradient_is_left_after_clearing(set_to_none):
+    model = build(TASK_CLASSES["vqa"], genotype="S|GRS")
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    model.zero_grad(set_to_none=set_to_none)
+    assert all(p.grad is None if set_to_none else not p.grad.any() for p in model.parameters())
+
+
 def test_deriving_a_network_outside_the_space_raises():
     with pytest.raises(InputError, match="no candidate"):
         build(MMnasModel, search_space=SearchSpace.chain(1, 1)).derive("S|D")

@@ -1,7 +1,7 @@
 """MMnas: one backbone that is supernet and derived network, and one head a task."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
@@ -279,6 +279,20 @@ class MMnasPreTrainedModel(PreTrainedModel):
             init.ones_(module.weight)
             init.zeros_(module.bias)
 
+    def train(self, mode: bool = True) -> Self:
+        """PyTorch's, at once if all modules are in that mode, which Trainer asks for in every step."""
+        return self if all(module.training == mode for module in walk(self)) else super().train(mode)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """PyTorch's, without asking a supernet's many modules for names."""
+        if not set_to_none:
+            super().zero_grad(set_to_none)
+            return
+        for module in walk(self):
+            for parameter in module._parameters.values():
+                if parameter is not None:
+                    parameter.grad = None
+
     def derive(self, genotype: Genotype | str) -> Self:
         """The network that `genotype` picks from this supernet, with a copy of the weights it has here."""
         if isinstance(genotype, str):
@@ -288,6 +302,15 @@ class MMnasPreTrainedModel(PreTrainedModel):
         weights = self.state_dict()
         derived.load_state_dict({name: weights[name].clone() for name in derived.state_dict()}, assign=True)
         return derived.train(self.training)
+
+
+def walk(module: nn.Module) -> Iterator[nn.Module]:
+    """A module and all below it; some may come more than once."""
+    found = [module]
+    while found:
+        module = found.pop()
+        yield module
+        found.extend(child for child in module._modules.values() if child is not None)
 
 
 def spread_arguments(checkpoint: Callable) -> Callable:
