@@ -111,8 +111,11 @@ def test_grouped_batches_are_padded_less():
     grouped, ungrouped = (grouping.batches_of_counts(sizes, kind) for kind in (True, False))
     assert len(grouped) == len(ungrouped) == 50
     assert {len(batch) for batch in grouped + ungrouped} == {8}
-    work = {kind: sum(map(max, grouping.evenly(batches, 10))) for kind, batches in (("g", grouped), ("u", ungrouped))}
+    work = {kind: sum(map(max, grouping.typical(batches, 10))) for kind, batches in (("g", grouped), ("u", ungrouped))}
     assert work["g"] < 0.8 * work["u"]
+    for batches in (grouped, ungrouped):  # what is picked stands for all
+        longest = sum(map(max, batches)) / len(batches)
+        assert sum(map(max, grouping.typical(batches, 8))) / 8 == pytest.approx(longest, rel=0.03)
     counts = grouping.region_counts(10_000, 100)
     assert 10 <= min(counts) <= max(counts) <= 100
     assert sum(counts) / len(counts) == pytest.approx(40, abs=1)

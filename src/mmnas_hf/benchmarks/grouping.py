@@ -6,13 +6,12 @@ from functools import partial
 import numpy as np
 import torch
 
-from ..sampling import GroupedByRegions
+from ..sampling import BATCHES_SORTED, GroupedByRegions
 from .floor import Step
 from .supernets import Batch, Sizes, WeightStep, make_weight_step, random_batch
 
 DISTRIBUTION = (1, 2)  # of Beta: with 10 to 100 regions, 40 are the mean
 LARGEST_TO_SMALLEST = 10
-SORTED, PARTS = 50, 4  # batches that Trainer sorts at a time, and how many such parts it wants for that
 
 
 def region_counts(images: int, largest: int) -> list[int]:
@@ -22,25 +21,26 @@ def region_counts(images: int, largest: int) -> list[int]:
 
 
 def batches_of_counts(sizes: Sizes, grouped: bool) -> list[list[int]]:
-    """The region counts of the batches of `SORTED` that come first, as `--train_sampling_strategy` orders images."""
-    counts = region_counts(PARTS * SORTED * sizes.batch, sizes.regions)
+    """The region counts of as many batches as are sorted together, as `--train_sampling_strategy` makes them."""
+    counts = region_counts(BATCHES_SORTED * sizes.batch, sizes.regions)
     if grouped:
         order = list(GroupedByRegions(counts, sizes.batch, seed=0))
     else:
         order = torch.randperm(len(counts), generator=torch.Generator().manual_seed(0)).tolist()
-    starts = range(0, SORTED * sizes.batch, sizes.batch)
+    starts = range(0, len(counts), sizes.batch)
     return [[counts[image] for image in order[start : start + sizes.batch]] for start in starts]
 
 
-def evenly(batches: list[list[int]], count: int) -> list[list[int]]:
-    """So many of the batches, from the middles of equal parts."""
-    return [batches[(2 * number + 1) * len(batches) // (2 * count)] for number in range(count)]
+def typical(batches: list[list[int]], count: int) -> list[list[int]]:
+    """So many of the batches that stand for all: the middles of equal parts, from few regions to many."""
+    ordered = sorted(batches, key=max)
+    return [ordered[(2 * number + 1) * len(batches) // (2 * count)] for number in range(count)]
 
 
 def counted_steps(sizes: Sizes, grouped: bool, count: int) -> Step:
     """So many weight steps, each on a batch of its own."""
     step = make_weight_step(sizes)
-    batches = [random_batch(sizes, counts) for counts in evenly(batches_of_counts(sizes, grouped), count)]
+    batches = [random_batch(sizes, counts) for counts in typical(batches_of_counts(sizes, grouped), count)]
     return partial(run_all, step, batches)
 
 
