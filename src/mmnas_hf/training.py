@@ -158,6 +158,10 @@ class TaskTrainer(ResumableTrainer):
             processing_class=corpus.processor,
             callbacks=list(callbacks),
         )
+        if args.train_sampling_strategy == GROUPED and self.contrasted:
+            raise InputError(
+                f"train_sampling_strategy {GROUPED}: wrong partners come from a batch of any images; use random"
+            )
         if args.hard_negatives and rows is not None:
             self.add_callback(RefreshNegatives(self))
 
@@ -181,10 +185,6 @@ class TaskTrainer(ResumableTrainer):
         if self.args.train_sampling_strategy != GROUPED:
             return super()._get_train_sampler(train_dataset)
         rows = self.train_dataset if train_dataset is None else train_dataset
-        if isinstance(rows, ContrastedRows):
-            raise InputError(
-                f"train_sampling_strategy {GROUPED}: wrong partners come from a batch of any images; use random"
-            )
         regions = self.corpus.store.counts(column_of(rows, "image_id"))
         return GroupedByRegions(regions, self.args.train_batch_size, self.args.seed)
 
