@@ -46,3 +46,18 @@ def golden() -> Path:
 def real_data() -> Path:
     """The folder of small real data sets."""
     return _folder("MMNAS_DATA", "data")
+
+
+@pytest.fixture
+def nothing_is_too_small(monkeypatch) -> None:
+    """Small tensors take part in what only pays for large ones, and large ones come in several parts."""
+    for name, size in (("SMALL_PRODUCT", 0), ("LARGE_PRODUCT", 0), ("LARGE_STATES", 0), ("PAIRS_AT_A_TIME", 16)):
+        monkeypatch.setattr(f"mmnas_hf.speedups.{name}", size)
+    monkeypatch.setattr("mmnas_hf.speedups.ELEMENTS_AT_A_TIME", 1000)
+
+
+@pytest.fixture(params=["as usual", "every speed-up"])
+def speed(request) -> None:
+    """Computes as usual, and with every speed-up at any size."""
+    if request.param == "every speed-up":
+        request.getfixturevalue("nothing_is_too_small")

@@ -28,6 +28,7 @@ TASK_CLASSES = {name: task.model_class for name, task in TASKS.items()}
 MODEL_CLASSES = [MMnasModel, *TASK_CLASSES.values()]
 ATTENTIONS = ("eager", "sdpa")
 
+at_any_speed = pytest.mark.usefixtures("speed")
 every_class = pytest.mark.parametrize("model_class", MODEL_CLASSES)
 every_task = pytest.mark.parametrize("task", TASK_CLASSES)
 every_decoder_operation = pytest.mark.parametrize("name", DECODER_OPERATIONS)
@@ -81,12 +82,14 @@ def load_golden(path, attention):
     return model, batch, part(tensors, "outputs.")
 
 
+@at_any_speed
 @pytest.mark.parametrize("attention", ATTENTIONS)
 def test_answer_logits_are_the_originals(golden, attention):
     model, batch, expected = load_golden(golden / "vqa.safetensors", attention)
     torch.testing.assert_close(run(model, batch).logits, expected["logits"], **GOLDEN_TOLERANCE)
 
 
+@at_any_speed
 @pytest.mark.parametrize("attention", ATTENTIONS)
 def test_match_probabilities_are_the_originals(golden, attention):
     model, batch, expected = load_golden(golden / "itm.safetensors", attention)
@@ -94,6 +97,7 @@ def test_match_probabilities_are_the_originals(golden, attention):
     torch.testing.assert_close(probability, expected["match_probability"].view(-1), **GOLDEN_TOLERANCE)
 
 
+@at_any_speed
 @pytest.mark.parametrize("attention", ATTENTIONS)
 def test_region_scores_are_the_originals_once_padding_is_left_out_of_its_softmax(golden, attention):
     model, batch, expected = load_golden(golden / "vgd.safetensors", attention)
@@ -104,6 +108,7 @@ def test_region_scores_are_the_originals_once_padding_is_left_out_of_its_softmax
         torch.testing.assert_close(scores, original, **GOLDEN_TOLERANCE)
 
 
+@at_any_speed
 @pytest.mark.parametrize("attention", ATTENTIONS)
 def test_box_corrections_are_the_originals(golden, attention):
     model, batch, expected = load_golden(golden / "vgd.safetensors", attention)
@@ -189,6 +194,7 @@ def test_without_masks_all_positions_are_valid(model_class):
 # Derived networks
 
 
+@at_any_speed
 @every_class
 @every_decoder_operation
 def test_a_derived_network_is_its_supernet_on_that_path_bit_for_bit(name, model_class):

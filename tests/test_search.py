@@ -17,6 +17,7 @@ from mmnas_hf.search.proxyless import GATES, ProxylessStrategy
 from mmnas_hf.search.run import changed_nodes, search, total_variation
 from mmnas_hf.search.strategy import mean_entropy
 from mmnas_hf.search.trainer import CHOSEN, LOG_FILE, BatchStream, forget_later_lines, read_log
+from mmnas_hf.speedups import frozen
 from mmnas_hf.tasks import TASKS
 from tiny import (
     DECODER_OPERATIONS,
@@ -59,8 +60,8 @@ def recorded(golden):
     return foreign.recorded(golden / "supernet_vqa.safetensors")[0]
 
 
-@pytest.fixture(scope="module", params=GATES)
-def repeated(request, recorded, golden):
+@pytest.fixture(params=GATES)
+def repeated(request, recorded, golden, speed):
     """The recorded architecture step of one mode, done again: the mode, the strategy and the loss."""
     tensors, supernet = recorded, foreign.golden_network(golden / "supernet_vqa.safetensors").model
     mode, space = request.param, SearchSpace.chain(2, 3)
@@ -75,8 +76,9 @@ def repeated(request, recorded, golden):
     else:
         rivals = [torch.tensor(pair) for pair in zip(active, tensors["two.inactive"].tolist(), strict=True)]
         path = strategy.gated_path(rivals, [0 for _ in nodes])
-    loss = supernet(**golden_batch(tensors), path=path).loss
-    strategy.update(loss)
+    with frozen(supernet):
+        loss = supernet(**golden_batch(tensors), path=path).loss
+        strategy.update(loss)
     return mode, strategy, loss
 
 

@@ -15,18 +15,17 @@ from scripts import call, refusal
 from tiny import every_operation, random_batch, tiny_config
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-6}
-NUMERIC = [name for name in SPEEDUPS if name != "memory"]
+#: What computes otherwise in a weight step without dropout, and what it computes with.
+FUNCTIONS = {
+    "attention": speedups.Attention,
+    "feed_forward": speedups.ActivatedInPlace,
+    "gates": speedups.Mixture,
+    "products": speedups.Product,
+    "relations": speedups.RelationShifts,
+}
 
-every_speedup = pytest.mark.parametrize("name", NUMERIC)
 
-
-@pytest.fixture(autouse=True)
-def nothing_is_too_small(monkeypatch):
-    """Small tensors take part in what only pays for large ones, and large ones come in several parts."""
-    monkeypatch.setattr(speedups, "LARGE_PRODUCT", 0)
-    monkeypatch.setattr(speedups, "LARGE_STATES", 0)
-    monkeypatch.setattr(speedups, "PAIRS_AT_A_TIME", 16)
-    monkeypatch.setattr(speedups, "ELEMENTS_AT_A_TIME", 1000)
+pytestmark = pytest.mark.usefixtures("nothing_is_too_small")
 
 
 def supernet(task="vqa"):
@@ -75,14 +74,38 @@ def every_single_path(model):
     return [[{names[number % len(names)]: 1.0} for names in model.config.space.nodes] for number in range(most)]
 
 
-@every_speedup
-def test_each_changes_no_loss_and_no_gradient(name):
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_each_changes_no_loss_and_no_gradient(name, monkeypatch):
+    model, used = supernet(), []
+    forward = FUNCTIONS[name].forward
+    monkeypatch.setattr(FUNCTIONS[name], "forward", staticmethod(lambda *given: used.append(name) or forward(*given)))
+    paths = [*every_single_path(model), mixed_path(model)]
+    fast = [everything(model, path) for path in paths]
+    assert used
+    used.clear()
+    plain = [everything(model, path, name) for path in paths]
+    assert not used
+    for found, expected in zip(fast, plain, strict=True):
+        assert found.keys() == expected.keys()
+        for part, value in expected.items():
+            torch.testing.assert_close(found[part], value, **CLOSE, msg=lambda message, part=part: f"{part}: {message}")
+
+
+def test_frozen_weights_change_no_gradient_of_gates():
     model = supernet()
-    for path in [*every_single_path(model), mixed_path(model)]:
-        fast, plain = everything(model, path), everything(model, path, name)
-        assert fast.keys() == plain.keys()
-        for part, value in plain.items():
-            torch.testing.assert_close(fast[part], value, **CLOSE, msg=lambda message, part=part: f"{part}: {message}")
+    with frozen(model):
+        fast = everything(model, mixed_path(model))
+    plain = everything(model, mixed_path(model))
+    gates = {name for name in plain if name.startswith("gate")}
+    assert fast.keys() == {"loss"} | gates
+    for name in fast:
+        torch.testing.assert_close(fast[name], plain[name], **CLOSE)
+
+
+def test_weights_are_not_frozen_without_that_speedup():
+    model = supernet()
+    with without("frozen"), frozen(model):
+        assert all(parameter.requires_grad for parameter in model.parameters())
 
 
 def test_all_together_change_no_logits():
@@ -209,6 +232,7 @@ def test_attention_with_dropout_has_the_gradient_of_what_it_computed():
 # Where they do not serve
 
 
+@pytest.mark.skipif(not speedups.HAS_ONEDNN, reason="this PyTorch has no oneDNN, with which nothing is multiplied")
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_other_types_are_computed_as_written_out(dtype, monkeypatch):
     monkeypatch.setattr(speedups, "multiply", None)
@@ -217,21 +241,23 @@ def test_other_types_are_computed_as_written_out(dtype, monkeypatch):
         Linear(4, 4)(torch.ones(2, 4))
 
 
-def test_adapted_projections_of_relations_are_called(monkeypatch):
+@pytest.mark.parametrize("part", ["projection", "embedding"])
+def test_adapted_layers_of_relations_are_called(part):
     """Adapters replace layers; a layer that is another class is never passed by."""
-    model = supernet()
-    called = []
+    model, called = supernet(), []
+    node = next(node for node in model.mmnas.backbone.decoder if "rel_self_att_64" in node)
+    projection, embedding = node["rel_self_att_64"].operation.relation, model.mmnas.relations["plain"].linear
+    adapted = {"projection": projection, "embedding": embedding}[part]
 
-    class Adapted(Linear):
+    class Adapted(type(adapted)):
         def forward(self, x):
             called.append(self)
             return super().forward(x)
 
-    (node,) = [node for node in model.mmnas.backbone.decoder if "rel_self_att_64" in node][:1]
-    node["rel_self_att_64"].operation.relation.__class__ = Adapted
+    adapted.__class__ = Adapted
     path = [{"rel_self_att_64" if "rel_self_att_64" in names else names[0]: 1.0} for names in model.config.space.nodes]
     model(**random_batch(model.config), path=path)
-    assert len(called) == 1
+    assert called == [adapted]
 
 
 def test_frozen_weights_learn_again_afterwards():

@@ -141,6 +141,29 @@ class RelationEmbedding(nn.Module):
         """Boxes [batch, regions, 4] and their mask become pairs [batch, regions, regions, size]."""
         return F.relu(self.linear(self.describe(boxes, mask)))
 
+    def relate(self, operations: Sequence[Operation], boxes: Tensor, mask: Tensor) -> dict[Operation, Tensor]:
+        """What each operation makes of the embedded pairs."""
+        if self.projects_at_once(operations):
+            layers = [self.linear, *(operation.relation for operation in operations)]
+            parameters = [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
+            shifts = RelationShifts.apply(self.describe(boxes, mask).flatten(1, 2), *parameters)
+            shifts = [shift.unflatten(-1, (mask.shape[1], mask.shape[1])) for shift in shifts]
+            return dict(zip(operations, shifts, strict=True))
+        pairs = self(boxes, mask)
+        return {operation: operation.relate(pairs) for operation in operations}
+
+    def projects_at_once(self, operations: Sequence[Operation]) -> bool:
+        """Whether `RelationShifts` does what these operations would do, of weights that are all here.
+
+        Weights that are elsewhere or not loaded yet come when their own layer is called, and a layer of another class
+        may be an adapted one.
+        """
+        if any(type(operation).relate is not RelationSelfAttention.relate for operation in operations):
+            return False
+        projections = [operation.relation for operation in operations]
+        plain = type(self.linear) is LongLinear and all(type(layer) is Linear for layer in projections)
+        return plain and serves("relations", *(layer.weight for layer in (self.linear, *projections)))
+
     def describe(self, boxes: Tensor, mask: Tensor) -> Tensor:
         """What the geometry says of each pair."""
         pairs = (mask[:, :, None] & mask[:, None, :])[..., None]
@@ -430,31 +453,8 @@ class MMnasModel(MMnasPreTrainedModel):
         for geometry, operations in self.backbone.relating(self.checked(path)).items():
             if boxes is None:
                 raise InputError("relation self attention needs region_boxes")
-            related |= relate(self.relations[geometry], operations, boxes, mask)
+            related |= self.relations[geometry].relate(operations, boxes, mask)
         return related
-
-
-def relate(
-    embedding: RelationEmbedding, operations: Sequence[Operation], boxes: Tensor, mask: Tensor
-) -> dict[Operation, Tensor]:
-    """What each operation makes of embedded pairs of regions."""
-    if all(type(operation).relate is RelationSelfAttention.relate for operation in operations):
-        projections = [operation.relation for operation in operations]
-        # Weights that are elsewhere, or not loaded yet, come when their own module is called; others may be adapted.
-        if all(type(linear) is Linear for linear in projections) and serves(
-            "relations", *(linear.weight for linear in (embedding.linear, *projections))
-        ):
-            shifts = project_pairs(embedding.describe(boxes, mask), embedding.linear, projections)
-            return dict(zip(operations, shifts, strict=True))
-    pairs = embedding(boxes, mask)
-    return {operation: operation.relate(pairs) for operation in operations}
-
-
-def project_pairs(pairs: Tensor, linear: nn.Linear, projections: Sequence[nn.Linear]) -> Iterable[Tensor]:
-    """The shifts of several operations, [images, heads, regions, regions] each."""
-    parameters = [parameter for projection in projections for parameter in (projection.weight, projection.bias)]
-    shifts = RelationShifts.apply(pairs.flatten(1, 2), linear.weight, linear.bias, *parameters)
-    return [shift.unflatten(-1, pairs.shape[1:3]) for shift in shifts]
 
 
 def all_valid(positions: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ GPUs have kernels of their own for most of this, and there everything runs as wr
 than single precision, under autocast and while a network is compiled.
 """
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -33,8 +32,8 @@ MINIMAL_RELATION = 1e-6  # before the logarithm of a relation's weight
 PAIRS_AT_A_TIME = 8192  # whose hidden layers stay in a processor's cache
 ELEMENTS_AT_A_TIME = 2**18  # that dropout works on while they are in cache
 STEPS_16_BITS = 2**16
-SMALL_PRODUCT = 2**20 if HAS_ONEDNN else math.inf  # multiplications, from which on a faster one is worth its call
-LARGE_PRODUCT = 2**25 if HAS_ONEDNN else math.inf  # where its gradient is called from Python, too
+SMALL_PRODUCT = 2**20  # multiplications, from which on a faster product is worth its call
+LARGE_PRODUCT = 2**25  # where its gradient is called from Python, too
 LARGE_STATES = 2**18  # elements, from which on a pass over them less is worth it
 
 _off: set[str] = set()
@@ -87,10 +86,11 @@ class Linear(nn.Linear):
     """PyTorch's, with the faster of its two libraries for matrix products."""
 
     def forward(self, x: Tensor) -> Tensor:
-        size, has_graph = x.numel() * self.out_features, torch.is_grad_enabled()
-        if size < (LARGE_PRODUCT if has_graph else SMALL_PRODUCT) or not serves("products", x, self.weight):
-            return super().forward(x)
-        return (Product.apply if has_graph else multiply)(x.contiguous(), self.weight, self.bias)
+        has_graph = torch.is_grad_enabled()
+        is_large = x.numel() * self.out_features >= (LARGE_PRODUCT if has_graph else SMALL_PRODUCT)
+        if HAS_ONEDNN and is_large and serves("products", x, self.weight):
+            return (Product.apply if has_graph else multiply)(x.contiguous(), self.weight, self.bias)
+        return super().forward(x)
 
 
 class Product(torch.autograd.Function):
