@@ -13,9 +13,8 @@ from .modeling_mmnas import ImageStates, MMnasForImageTextMatching, TextStates
 class EncodedImages(NamedTuple):
     """A batch of projected images [images, regions, hidden], which of their regions are no padding, and all boxes.
 
-    The regions' relations are left out and embedded anew for every text. Of 36 regions, in a network of published size,
-    this is a few hundredths of the work, and they would take four times as much memory as all the rest; in a network of
-    hidden size 64 it is a third of the work, and they would take thirty times as much.
+    What operations make of the regions' relations is left out and computed anew for every text: it grows with the
+    square of the regions and with the number of operations that read it, and can be larger than all the rest.
     """
 
     regions: Tensor
