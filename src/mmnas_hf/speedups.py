@@ -4,6 +4,7 @@ GPUs have kernels of their own for most of this, and there everything runs as wr
 than single precision, under autocast and while a network is compiled.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,11 +30,12 @@ SPEEDUPS = {
 
 HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 MINIMAL_RELATION = 1e-6  # before the logarithm of a relation's weight
-PAIRS_AT_A_TIME = 8192  # whose hidden layers stay in a processor's cache
+PAIRS_AT_A_TIME = 20_000  # whose hidden layers stay in a processor's cache
+PAIRS_OF_A_BLOCK = 2048
 ELEMENTS_AT_A_TIME = 2**18  # that dropout works on while they are in cache
 STEPS_16_BITS = 2**16
 SMALL_PRODUCT = 2**20  # multiplications, from which on a faster product is worth its call
-LARGE_PRODUCT = 2**25  # where its gradient is called from Python, too
+LARGE_PRODUCT = 2**22  # where its gradient is called from Python, too
 LARGE_STATES = 2**18  # elements, from which on a pass over them less is worth it
 
 _off: set[str] = set()
@@ -110,7 +112,7 @@ class Product(torch.autograd.Function):
         gradient = gradient.contiguous()
         rows = gradient.flatten(0, -2)
         dx = multiply(gradient, weight.t(), None) if for_x else None
-        dweight = rows.t() @ x.flatten(0, -2) if for_weight else None  # in which the other library is no faster
+        dweight = multiply(rows.t(), x.flatten(0, -2).t(), None) if for_weight else None
         return dx, dweight, rows.sum(0) if for_bias else None
 
 
@@ -285,51 +287,71 @@ class RelationShifts(torch.autograd.Function):
     """log(max(W relu(V x + c) + b, 1e-6)) of region pairs x, what several operations shift attention scores by.
 
     Pairs [images, pairs, size] become [images, heads, pairs] for each of the operations, whose W and b follow c in
-    turn. Images are taken so few at a time that hidden layers [images, relation_size, pairs] stay in cache, and these
-    are computed again for the gradient instead of kept: they are several times larger than all else that a step keeps.
+    turn. Images are taken so few at a time that hidden layers stay in cache, and these are computed again for the
+    gradient instead of kept: they are several times larger than all else that a step keeps. An image's pairs are cut
+    into blocks, for a library shares products of many small matrices out to threads better than those of one long one.
     """
 
     @staticmethod
     def forward(ctx: Any, pairs: Tensor, v: Tensor, c: Tensor, *projections: Tensor) -> tuple[Tensor, ...]:
-        pairs = F.pad(pairs.mT, (0, 0, 0, 1), value=1.0)  # what c is multiplied by
         ctx.save_for_backward(pairs, v, c, *projections)
         ctx.set_materialize_grads(False)  # an operation behind a closed gate asks for none, and gets none
-        heads = [len(w) for w in projections[::2]]
+        count = pairs.shape[1]
+        heads, blocks = [len(w) for w in projections[::2]], block_shape(count)
         embed, w, b = torch.cat((v, c[:, None]), 1), torch.cat(projections[::2]), torch.cat(projections[1::2])
-        shifts = [pairs.new_empty(len(pairs), count, pairs.shape[2]) for count in heads]
+        shifts = [pairs.new_empty(len(pairs), number, *blocks) for number in heads]
         for images in few_at_a_time(pairs):
-            hidden = (embed @ pairs[images]).relu_()
-            weights = affine(w, hidden, b).clamp_(min=MINIMAL_RELATION)
-            for shift, weight in zip(shifts, weights.split(heads, 1), strict=True):
-                torch.log(weight, out=shift[images])
-        return tuple(shifts)
+            hidden = (embed @ in_blocks(described(pairs[images]), blocks)).relu_()
+            weights = affine(w, hidden, b).clamp_(min=MINIMAL_RELATION).unflatten(0, (-1, blocks[0]))
+            for shift, weight in zip(shifts, weights.split(heads, 2), strict=True):
+                torch.log(weight, out=shift[images].transpose(1, 2))
+        return tuple(shift.flatten(2)[..., :count] for shift in shifts)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         pairs, v, c, *projections = ctx.saved_tensors
+        blocks = block_shape(pairs.shape[1])
         asked = [number for number, gradient in enumerate(gradients) if gradient is not None]
         weights, biases = ([projections[2 * number + kind] for number in asked] for kind in (0, 1))
         heads, w, b = [len(weight) for weight in weights], torch.cat(weights), torch.cat(biases)
         embed = torch.cat((v, c[:, None]), 1)
         dembed, dw, db = (torch.zeros_like(parameter) for parameter in (embed, w, b))
         for images in few_at_a_time(pairs):
-            hidden = (embed @ pairs[images]).relu_()
+            columns = in_blocks(described(pairs[images]), blocks)
+            hidden = (embed @ columns).relu_()
             related = affine(w, hidden, b)
-            gradient = torch.cat([gradients[number][images] for number in asked], 1)
+            gradient = torch.cat([in_blocks(gradients[number][images], blocks) for number in asked], 1)
             drelated = clear_below_(gradient.div_(related), related, MINIMAL_RELATION)  # where the clamp passes nothing
             dhidden = clear_below_(w.t() @ drelated, hidden, 0.0)
             dw += (drelated @ hidden.mT).sum(0)
             db += drelated.sum((0, 2))
-            dembed += (dhidden @ pairs[images].mT).sum(0)
+            dembed += (dhidden @ columns.mT).sum(0)
         dprojections: list[Tensor | None] = [None] * len(projections)
         for number, *parts in zip(asked, dw.split(heads), db.split(heads), strict=True):
             dprojections[2 * number : 2 * number + 2] = parts
         return None, dembed[:, :-1], dembed[:, -1], *dprojections
 
 
+def described(pairs: Tensor) -> Tensor:
+    """Pairs [images, pairs, size] as [images, size + 1, pairs]; the last row is what a bias is multiplied by."""
+    return F.pad(pairs.mT, (0, 0, 0, 1), value=1.0)
+
+
+def block_shape(pairs: int) -> tuple[int, int]:
+    """Into how many blocks an image's pairs are cut, and how many are in each; the last may have some for nothing."""
+    blocks = max(1, -(-pairs // PAIRS_OF_A_BLOCK))
+    return blocks, -(-pairs // blocks)
+
+
+def in_blocks(rows: Tensor, blocks: tuple[int, int]) -> Tensor:
+    """[images, size, pairs] cut into [images * blocks, size, pairs of a block]; what is added for nothing is zero."""
+    padded = F.pad(rows, (0, math.prod(blocks) - rows.shape[2]))
+    return padded.unflatten(2, blocks).transpose(1, 2).flatten(0, 1)
+
+
 def affine(weight: Tensor, columns: Tensor, bias: Tensor) -> Tensor:
-    """weight @ column + bias for each column: [images, size, columns] to [images, rows of weight, columns]."""
+    """weight @ column + bias for each column: [blocks, size, columns] to [blocks, rows of weight, columns]."""
     return torch.baddbmm(bias[:, None], weight.expand(len(columns), -1, -1), columns)
 
 
@@ -339,5 +361,6 @@ def clear_below_(gradient: Tensor, x: Tensor, threshold: float) -> Tensor:
 
 
 def few_at_a_time(pairs: Tensor) -> Iterator[slice]:
-    count = max(1, PAIRS_AT_A_TIME // max(1, pairs.shape[2]))
+    """Images of which there are pairs enough to be worth the calls."""
+    count = max(1, PAIRS_AT_A_TIME // max(1, pairs.shape[1]))
     return (slice(start, start + count) for start in range(0, len(pairs), count))
