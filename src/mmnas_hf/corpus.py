@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.compute as pc
 from datasets import concatenate_datasets
-from transformers import BatchFeature, PreTrainedTokenizerFast
+from transformers import BatchEncoding, BatchFeature, PreTrainedTokenizerFast
 
 from .cache import cached_json, fingerprint
 from .configuration_mmnas import MMnasConfig
@@ -20,6 +20,8 @@ from .tasks import Row, Rows, Task
 
 # Fewer training texts than this leave an architecture step nothing to learn from.
 SMALLEST_SPLIT = 10
+# Texts whose words a collator remembers, some hundred bytes each.
+TEXTS_KEPT = 1 << 18
 # What a split may be for.
 ROLES = ("train", "validation", "test", "labels")
 # The share of training texts that weight steps see; architecture steps see the rest (MMnas: 80 : 20).
@@ -27,22 +29,29 @@ WEIGHT_SHARE = 0.8
 
 
 class Collator:
-    """Makes a batch of model inputs from rows."""
+    """Makes a batch of model inputs from rows; texts are cut into words once, for epochs repeat them."""
 
     def __init__(self, task: Task, store: RegionStore, processor: MMnasProcessor, config: MMnasConfig):
         self.task, self.store, self.processor, self.config = task, store, processor, config
+        self.ids: dict[str, list[int]] = {}  # of a text's words
 
     def __call__(self, rows: list[Row]) -> BatchFeature:
         regions = self.store[[row["image_id"] for row in rows]]
-        batch = self.processor(
-            text=[row[self.task.text_column] for row in rows],
-            region_features=regions.features,
-            region_boxes=regions.boxes,
-            image_sizes=regions.image_sizes,
-        )
-        if any(rows[0].get(name) is None for name in self.task.target_columns):  # texts of a test set without answers
-            return batch
-        return BatchFeature({**batch, "labels": self.task.labels(rows, self.config)}, tensor_type="pt")
+        batch = {
+            **self.words([row[self.task.text_column] for row in rows]),
+            **self.processor.process_regions(regions.features, regions.boxes, regions.image_sizes, None),
+        }
+        if all(rows[0].get(name) is not None for name in self.task.target_columns):  # no test set without answers
+            batch["labels"] = self.task.labels(rows, self.config)
+        return BatchFeature(batch, tensor_type="pt")
+
+    def words(self, texts: list[str]) -> BatchEncoding:
+        """As the processor would return them."""
+        if len(self.ids) > TEXTS_KEPT:
+            self.ids.clear()
+        if new := list({text for text in texts if text not in self.ids}):
+            self.ids.update(zip(new, self.processor.split(new), strict=True))
+        return self.processor.pad([self.ids[text] for text in texts])
 
 
 class SearchSplit(NamedTuple):

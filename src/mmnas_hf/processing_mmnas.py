@@ -83,6 +83,14 @@ class MMnasProcessor(ProcessorMixin):
             list(texts), padding=True, truncation=True, return_token_type_ids=False, return_tensors=return_tensors
         )
 
+    def split(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of texts' words, unpadded."""
+        return self.tokenizer(list(texts), truncation=True, return_attention_mask=False)["input_ids"]
+
+    def pad(self, ids: Sequence[list[int]]) -> BatchEncoding:
+        """Ids and mask [texts, longest] as arrays."""
+        return self.tokenizer.pad({"input_ids": ids}, return_tensors="np")
+
     def process_regions(
         self,
         region_features: Sequence[np.ndarray],

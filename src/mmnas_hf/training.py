@@ -25,7 +25,7 @@ from .matching import GIB, PairScorer
 from .modeling_mmnas import MMnasForTask, MMnasOutput, Path
 from .resumable import ResumableTrainer
 from .sampling import GROUPED, GroupedByRegions
-from .tasks import Rows
+from .tasks import Rows, Task
 from .tasks.negatives import ContrastedRows
 
 #: Flags of Trainer, and what of a run's promises each would break.
@@ -131,6 +131,11 @@ def planned_steps(args: TrainingArguments, texts: int) -> int:
     return math.ceil(args.num_train_epochs * epoch_steps(args, texts))
 
 
+def training_rows(rows: Rows, task: Task) -> Rows:
+    """What batches are drawn from: columns that they need, copied so that no row has to be looked up in a selection."""
+    return task.training_rows(rows.select_columns(["image_id", *task.columns]).flatten_indices())
+
+
 class TaskTrainer(ResumableTrainer):
     """A Trainer for one task's corpus: with the staircase of its `TrainArguments`, the task's scores, and negatives.
 
@@ -153,7 +158,7 @@ class TaskTrainer(ResumableTrainer):
             model=model,
             args=replace(args, push_to_hub=False),  # a Trainer would upload its checkpoints; the finished run is shared
             data_collator=corpus.collator(model.config),
-            train_dataset=None if rows is None else corpus.task.training_rows(rows),
+            train_dataset=None if rows is None else training_rows(rows, corpus.task),
             eval_dataset=scored,
             processing_class=corpus.processor,
             callbacks=list(callbacks),

@@ -45,8 +45,11 @@ class RegionStore:
         self.ids: list[str] = table["image_id"].to_pylist()
         self.row_of = {image_id: row for row, image_id in enumerate(self.ids)}
         self.sizes = np.stack([table["height"].to_numpy(), table["width"].to_numpy()], axis=1)
-        self.boxes, self.features = table["boxes"], table["features"]
-        self.regions_of_row: np.ndarray = pc.list_value_length(self.boxes).to_numpy()
+        self.regions_of_row: np.ndarray = pc.list_value_length(table["boxes"]).to_numpy()
+        self.boxes = Pieces([box_values(chunk) for chunk in table["boxes"].chunks], self.regions_of_row)
+        self.features = Pieces(
+            [feature_values(chunk, self.feature_size) for chunk in table["features"].chunks], self.regions_of_row
+        )
         self.most_regions = int(self.regions_of_row.max())
 
     def __getitem__(self, image_ids: Sequence[str]) -> Regions:
@@ -95,10 +98,36 @@ class RegionStore:
         return type(self), (self.images,)
 
     def boxes_of(self, row: int) -> np.ndarray:
-        return self.boxes[row].values.flatten().to_numpy(zero_copy_only=False).reshape(-1, CORNERS)
+        return self.boxes[row]
 
     def features_of(self, row: int) -> np.ndarray:
-        return np.frombuffer(self.features[row].as_buffer(), dtype=FEATURE_TYPE).reshape(-1, self.feature_size)
+        return self.features[row]
+
+
+class Pieces:
+    """Rows of an array a record batch, given so often that asking Arrow for each would take long."""
+
+    def __init__(self, arrays: Sequence[np.ndarray], lengths: np.ndarray):
+        ends, limits = lengths.cumsum(), np.cumsum([len(array) for array in arrays])
+        self.arrays, self.array_of_row = arrays, np.searchsorted(limits, ends).tolist()
+        starts = ends - lengths - np.append(0, limits)[self.array_of_row]
+        self.starts, self.lengths = starts.tolist(), lengths.tolist()
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        start = self.starts[row]
+        return self.arrays[self.array_of_row[row]][start : start + self.lengths[row]]
+
+
+def box_values(column: pa.ListArray) -> np.ndarray:
+    """All boxes of some rows [boxes, 4]."""
+    return column.flatten().flatten().to_numpy(zero_copy_only=False).reshape(-1, CORNERS)
+
+
+def feature_values(column: pa.BinaryArray, size: int) -> np.ndarray:
+    """All features of some rows [regions, size], where they are mapped."""
+    _, offsets, values = column.buffers()
+    first, last = np.frombuffer(offsets, dtype=np.int32)[column.offset :][[0, len(column)]]
+    return np.frombuffer(values or b"", dtype=np.uint8)[first:last].view(FEATURE_TYPE).reshape(-1, size)
 
 
 class BlankRegionStore(RegionStore):

@@ -24,7 +24,7 @@ from ..modeling_mmnas import MMnasForTask, Path
 from ..speedups import frozen
 from ..tasks import Rows
 from ..tasks.negatives import ContrastedRows
-from ..training import TaskTrainer, TrainArguments, epoch_steps, planned_steps
+from ..training import TaskTrainer, TrainArguments, epoch_steps, planned_steps, training_rows
 from .cost import Prices, SearchCost, has_gradient, measure_prices, typical_batch
 from .processes import average_gradients, check_agreement, mean_over_processes
 from .signs import Signs
@@ -102,7 +102,7 @@ class SearchTrainer(TaskTrainer):
     ):
         self.strategy = strategy
         self.architecture_batches = BatchStream(self.make_architecture_loader)
-        self.architecture_dataset = corpus.task.training_rows(architecture_rows)
+        self.architecture_dataset = training_rows(architecture_rows, corpus.task)
         self.architecture_loss: float | None = None  # the last one, averaged over processes
         self.scored_alone: Path | None = None
         self.cost = SearchCost(self.measure_prices, args.world_size)
