@@ -51,9 +51,9 @@ def real_data() -> Path:
 @pytest.fixture
 def nothing_is_too_small(monkeypatch) -> None:
     """Small tensors take part in what only pays for large ones, and large ones come in several parts."""
-    for name, size in (("SMALL_PRODUCT", 0), ("LARGE_PRODUCT", 0), ("LARGE_STATES", 0), ("PAIRS_AT_A_TIME", 16)):
+    sizes = {"SMALL_PRODUCT": 0, "LARGE_PRODUCT": 0, "LARGE_STATES": 0, "ELEMENTS_AT_A_TIME": 1000}
+    for name, size in (sizes | {"PAIRS_AT_A_TIME": 16, "PAIRS_OF_A_BLOCK": 7}).items():
         monkeypatch.setattr(f"mmnas_hf.speedups.{name}", size)
-    monkeypatch.setattr("mmnas_hf.speedups.ELEMENTS_AT_A_TIME", 1000)
 
 
 @pytest.fixture(params=["as usual", "every speed-up"])

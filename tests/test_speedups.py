@@ -191,18 +191,28 @@ def test_a_feed_forward_operation_drops_inner_states_and_their_gradients(fast):
     torch.testing.assert_close(x.grad, (kept * 0.01 * 64 * 2 * 0.01)[..., None].expand_as(x))
 
 
-def attend(p, bias, fast=True):
+def attention(p, bias, fast=True):
+    """States and what is attended to, with as many keys as the bias has."""
     torch.manual_seed(0)
-    q, k, v = (torch.randn(2, count, 3, 64).transpose(1, 2).requires_grad_() for count in (4, 6, 6))
+    counts = (4, bias.shape[-1], bias.shape[-1])
+    q, k, v = (torch.randn(2, count, 3, 64).transpose(1, 2).requires_grad_() for count in counts)
     if fast:
-        return (q, k, v), speedups.Attention.apply(q, k, v, bias, 0.125, p)
+        return (q, k, v), speedups.attend(q, k, v, bias, 0.125, p)
     return (q, k, v), F.scaled_dot_product_attention(q, k, v, bias, scale=0.125).transpose(1, 2)
 
 
-@pytest.mark.parametrize("shape", [(2, 1, 1, 6), (2, 3, 4, 6)])
-def test_attention_written_out_is_pytorchs(shape):
-    bias = torch.randn(shape, requires_grad=True)
-    (inputs, fast), (others, plain) = attend(0.0, bias), attend(0.0, bias, fast=False)
+KEYS = [1, 6, 16, 20]  # fewer than a vector has, as many, and more
+
+
+@pytest.mark.parametrize("together", [0, 10**6], ids=["head by head", "all heads"])
+@pytest.mark.parametrize("keys", KEYS)
+@pytest.mark.parametrize("shape", [(2, 1, 1), (2, 3, 4)])
+def test_attention_is_pytorchs(shape, keys, together, monkeypatch):
+    monkeypatch.setattr(speedups, "LARGE_STATES", together)
+    bias = torch.randn(*shape, keys)
+    bias[0, ..., keys // 2 + 1 :] = torch.finfo(torch.float32).min / 2  # padding
+    bias.requires_grad_()
+    (inputs, fast), (others, plain) = attention(0.0, bias), attention(0.0, bias, fast=False)
     torch.testing.assert_close(fast, plain)
     weight = torch.randn_like(plain)
     found = torch.autograd.grad(fast, (*inputs, bias), weight)
@@ -210,10 +220,11 @@ def test_attention_written_out_is_pytorchs(shape):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_attention_with_dropout_has_the_gradient_of_what_it_computed():
+@pytest.mark.parametrize("keys", KEYS)
+def test_attention_with_dropout_has_the_gradient_of_what_it_computed(keys):
     """Numerically: the same seed drops the same weights."""
-    bias = torch.zeros(2, 1, 1, 6)
-    inputs, attended = attend(0.4, bias)
+    bias = torch.zeros(2, 1, 1, keys)
+    inputs, attended = attention(0.4, bias)
     weight = torch.randn_like(attended)
     gradients = torch.autograd.grad((attended * weight).sum(), inputs)
     step = 1e-2
@@ -222,11 +233,26 @@ def test_attention_with_dropout_has_the_gradient_of_what_it_computed():
         ends = []
         for sign in (1, -1):
             moved = [x.detach() + (sign * step * direction if place == number else 0) for place, x in enumerate(inputs)]
-            torch.manual_seed(0)
-            torch.randn(2, 4, 3, 64), torch.randn(2, 6, 3, 64), torch.randn(2, 6, 3, 64)
-            ends.append((speedups.Attention.apply(*moved, bias, 0.125, 0.4) * weight).sum())
+            attention(0.0, bias)  # draws as many numbers as before
+            ends.append((speedups.attend(*moved, bias, 0.125, 0.4) * weight).sum())
         expected = (gradient * direction).sum()
         assert ((ends[0] - ends[1]) / (2 * step)).item() == pytest.approx(expected.item(), rel=0.02, abs=0.02)
+
+
+@pytest.mark.parametrize("block", [3, 8, 100])
+def test_relations_do_not_depend_on_their_blocks(block, monkeypatch):
+    torch.manual_seed(0)
+    pairs, v, c = torch.randn(5, 16, 4), torch.randn(8, 4, requires_grad=True), torch.randn(8, requires_grad=True)
+    w, b = torch.randn(2, 8, requires_grad=True), torch.full((2,), 0.5, requires_grad=True)
+    weight = torch.randn(5, 2, 16)
+    results = []
+    for size in (16, block):
+        monkeypatch.setattr(speedups, "PAIRS_OF_A_BLOCK", size)
+        (shifts,) = speedups.RelationShifts.apply(pairs, v, c, w, b)
+        results.append((shifts, *torch.autograd.grad((shifts * weight).sum(), (v, c, w, b))))
+    assert results[0][0].shape == (5, 2, 16)
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 # Where they do not serve

@@ -13,7 +13,7 @@ from .boxes import relations, signed_relations
 from .configuration_mmnas import HEAD_SIZE, MMnasConfig
 from .errors import InputError
 from .genotype import LETTERS, add_letter
-from .speedups import MINIMAL_RELATION, Activation, Attention, Linear, drop, serves
+from .speedups import MINIMAL_RELATION, Activation, Linear, attend, drop, serves
 
 EXPANSION = 4  # of the feed-forward operation's inner layer
 
@@ -132,11 +132,11 @@ class MultiHeadAttention(nn.Module):
         q, k, v = self.heads(self.query(x)), self.heads(self.key(memory)), self.heads(self.value(memory))
         dropout = self.config.dropout if self.training else 0.0
         implementation = self.config._attn_implementation
-        if implementation == "sdpa" and (0 < dropout < 1 or mask.requires_grad) and serves("attention", q, mask):
-            states = Attention.apply(q, k, v, mask, HEAD_SIZE**-0.5, dropout)
+        if implementation == "sdpa" and dropout < 1 and serves("attention", q, mask):
+            states = attend(q, k, v, mask, HEAD_SIZE**-0.5, dropout)
         else:
-            attend = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention)
-            states, _ = attend(self, q, k, v, mask, dropout=dropout, scaling=HEAD_SIZE**-0.5)
+            interface = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention)
+            states, _ = interface(self, q, k, v, mask, dropout=dropout, scaling=HEAD_SIZE**-0.5)
         return self.merge(states.flatten(2))
 
     def heads(self, x: Tensor) -> Tensor:

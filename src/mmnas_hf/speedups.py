@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from .errors import InputError
 
 SPEEDUPS = {
-    "attention": "with dropout, attention is written out, which PyTorch's fused form would do with more passes",
+    "attention": "attention goes through its weights while they are in cache, and fills few keys up to a vector",
     "dropout": "four decisions are taken from one random number of 64 bits, which are kept as bytes",
     "feed_forward": "activation and dropout work in place and keep nothing but their output",
     "frozen": "in architecture steps the weights need no gradient, so that nothing is kept for one",
@@ -36,6 +36,7 @@ ELEMENTS_AT_A_TIME = 2**18  # that dropout works on while they are in cache
 STEPS_16_BITS = 2**16
 SMALL_PRODUCT = 2**20  # multiplications, from which on a faster product is worth its call
 LARGE_PRODUCT = 2**22  # where its gradient is called from Python, too
+KEYS_OF_A_VECTOR = 16  # in single precision, and the widest vectors there are
 LARGE_STATES = 2**18  # elements, from which on a pass over them less is worth it
 
 _off: set[str] = set()
@@ -202,27 +203,39 @@ class ActivatedInPlace(torch.autograd.Function):
 # Attention
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scaling: float, p: float) -> Tensor:
+    """Attention of states [batch, heads, positions, size] with dropout: [batch, queries, heads, size].
+
+    The bias fits the weights [batch, heads, queries, keys]. Too few keys for a vector of the processor's are filled up,
+    for PyTorch takes them one at a time.
+    """
+    if (missing := KEYS_OF_A_VECTOR - k.shape[2]) > 0:
+        k, v = F.pad(k, (0, 0, 0, missing)), F.pad(v, (0, 0, 0, missing))
+        bias = F.pad(bias, (0, missing), value=-math.inf)
+    return Attention.apply(q, k, v, bias, scaling, p)
+
+
 class Attention(torch.autograd.Function):
-    """Attention, head by head so that its weights stay in cache, which keeps them and a byte each for dropout.
+    """Attention a few heads at a time so that weights stay in cache, which keeps them and a byte each for dropout.
 
     PyTorch's fused kernel for CPUs has no dropout and no gradient of a bias; what it does instead reads and writes
-    weights [batch, heads, queries, keys] nine times more. States are [batch, heads, positions, size]; the bias fits
-    the weights. The result is [batch, queries, heads, size].
+    weights nine times more.
     """
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scaling: float, p: float) -> Tensor:
         attended = q.new_empty(q.transpose(1, 2).shape)
-        biases = bias.expand(len(q), q.shape[1], q.shape[2], k.shape[2])
         weights, keeps = [], []
-        for head in range(q.shape[1]):
-            used = torch.baddbmm(biases[:, head], q[:, head], k[:, head].mT, alpha=scaling).softmax(-1)
+        ctx.parts = heads_at_a_time(q, k)
+        for part in ctx.parts:
+            scores = q[:, part] @ k[:, part].mT
+            used = torch.add(heads_of(bias, part), scores, alpha=scaling, out=scores).softmax(-1)
             weights.append(used)
             if p:
                 keeps.append(torch.empty(used.shape, dtype=torch.bool))
                 used = torch.empty_like(used)
                 ctx.scale = drop_into(used.view(-1), weights[-1].view(-1), p, keeps[-1].view(-1))
-            attended[:, :, head] = used @ v[:, head]
+            attended[:, :, part] = (used @ v[:, part]).transpose(1, 2)
         ctx.save_for_backward(q, k, v, *weights, *keeps)
         ctx.scaling, ctx.bias_shape = scaling, bias.shape
         return attended
@@ -231,25 +244,35 @@ class Attention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, *kept = ctx.saved_tensors
-        heads = q.shape[1]
-        weights, keeps = kept[:heads], kept[heads:]
+        weights, keeps = kept[: len(ctx.parts)], kept[len(ctx.parts) :]
         dq, dk, dv = (x.new_empty(x.transpose(1, 2).shape).transpose(1, 2) for x in (q, k, v))
         dbiases = q.new_empty(*q.shape[:3], k.shape[2]) if ctx.needs_input_grad[3] else None
-        for head, weight in enumerate(weights):
-            dattended = gradient[:, :, head]
-            dweight, used = dattended @ v[:, head].mT, weight
+        for number, (part, weight) in enumerate(zip(ctx.parts, weights, strict=True)):
+            dattended = gradient[:, :, part].transpose(1, 2)
+            dweight, used = dattended @ v[:, part].mT, weight
             if keeps:
-                factor = keeps[head].to(weight.dtype).mul_(ctx.scale)
+                factor = keeps[number].to(weight.dtype).mul_(ctx.scale)
                 dweight, used = dweight.mul_(factor), weight * factor
-            dv[:, head] = used.mT @ dattended
+            dv[:, part] = used.mT @ dattended
             dscores = torch.ops.aten._softmax_backward_data(dweight, weight, -1, weight.dtype)
             if dbiases is not None:
-                dbiases[:, head] = dscores
+                dbiases[:, part] = dscores
             dscores = dscores.mul_(ctx.scaling)
-            dq[:, head] = dscores @ k[:, head]
-            dk[:, head] = dscores.mT @ q[:, head]
+            dq[:, part] = dscores @ k[:, part]
+            dk[:, part] = dscores.mT @ q[:, part]
         dbias = None if dbiases is None else dbiases.sum_to_size(ctx.bias_shape)
         return dq, dk, dv, dbias, None, None
+
+
+def heads_at_a_time(q: Tensor, k: Tensor) -> list[slice]:
+    """All heads whose weights are few, else one by one."""
+    heads = q.shape[1]
+    size = heads if q.shape[:3].numel() * k.shape[2] < LARGE_STATES else 1
+    return [slice(start, start + size) for start in range(0, heads, size)]
+
+
+def heads_of(bias: Tensor, part: slice) -> Tensor:
+    return bias if bias.shape[1] == 1 else bias[:, part]
 
 
 # Gates
