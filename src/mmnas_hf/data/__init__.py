@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..sampling import GROUPED
 from .coco_objects import load_coco_objects
 from .folder import load_folder, load_settings, save_folder
 from .hub import download_data, download_settings, is_hub_name
@@ -60,6 +61,7 @@ DATASETS: dict[str, DataSource] = {
         {
             "vqa": {
                 "groups": ["none", "direction-free"],
+                "train_sampling_strategy": GROUPED,
                 "max_steps": 9600,
                 "warm_up": 5 / 6,
                 "eval_steps": 400,
@@ -67,6 +69,7 @@ DATASETS: dict[str, DataSource] = {
             },
             "vgd": {
                 "groups": ["none", "direction-free"],
+                "train_sampling_strategy": GROUPED,
                 "decoder_nodes": 6,
                 "max_steps": 5000,
                 "warm_up": 0.75,

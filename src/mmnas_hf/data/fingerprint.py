@@ -39,10 +39,10 @@ def texts_fingerprint(rows: Dataset) -> str:
 def images_fingerprint(store: RegionStore) -> str:
     count = len(store.ids)
     sampled = np.unique(np.linspace(0, count - 1, min(count, SAMPLED_IMAGES)).astype(int)).tolist()
-    lengths = pc.binary_length(store.features)
-    whole = [pa.chunked_array([pa.array(store.ids)]), store.boxes, lengths]
+    lengths = pc.binary_length(store.table["features"])
+    whole = [pa.chunked_array([pa.array(store.ids)]), store.table["boxes"], lengths]
     batches = ([column.slice(row, ROWS_A_BATCH) for column in whole] for row in range(0, count, ROWS_A_BATCH))
-    features = ([store.features.slice(row, 1)] for row in sampled)
+    features = ([store.table["features"].slice(row, 1)] for row in sampled)
     return fingerprint_of([str(store.sizes.tolist())], [*batches, *features])
 
 

@@ -39,7 +39,7 @@ class RegionStore:
         if missing := set(IMAGE_FEATURES) - set(images.column_names):
             raise InputError(f"the image table lacks columns {sorted(missing)}; it has {images.column_names}")
         table, self.maps = open_table(images)
-        self.images, self.read = images, 0
+        self.images, self.table, self.read = images, table, 0
         self.feature_size = check_structure(table)
         self.check_once(table)
         self.ids: list[str] = table["image_id"].to_pylist()
