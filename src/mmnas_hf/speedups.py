@@ -19,7 +19,7 @@ from .errors import InputError
 
 SPEEDUPS = {
     "attention": "attention goes through its weights while they are in cache, and fills few keys up to a vector",
-    "dropout": "four decisions are taken from one random number of 64 bits, which are kept as bytes",
+    "dropout": "four decisions are taken from one random number of 64 bits, and carried out in one pass",
     "feed_forward": "activation and dropout work in place and keep nothing but their output",
     "frozen": "in architecture steps the weights need no gradient, so that nothing is kept for one",
     "gates": "a closed gate's output is neither multiplied nor added",
@@ -113,12 +113,19 @@ class Product(torch.autograd.Function):
         gradient = gradient.contiguous()
         rows = gradient.flatten(0, -2)
         dx = multiply(gradient, weight.t(), None) if for_x else None
-        dweight = multiply(rows.t(), x.flatten(0, -2).t(), None) if for_weight else None
+        dweight = multiply_rows(rows, x.flatten(0, -2)) if for_weight else None
         return dx, dweight, rows.sum(0) if for_bias else None
 
 
 def multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+def multiply_rows(x: Tensor, y: Tensor) -> Tensor:
+    """x' y; the library copies its first operand if that is transposed, so it is given the narrower one."""
+    if x.shape[1] > y.shape[1]:
+        return multiply(y.t(), x.t(), None).t()
+    return multiply(x.t(), y.t(), None)
 
 
 # Dropout
@@ -139,36 +146,44 @@ class Dropout(nn.Dropout):
 
 
 class Dropped(torch.autograd.Function):
-    """Dropout that keeps a byte an element for its gradient."""
+    """Dropout that keeps two bytes an element for its gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, p: float) -> Tensor:
-        keep, dropped = torch.empty(x.shape, dtype=torch.bool), torch.empty_like(x)
-        ctx.scale = drop_into(dropped.view(-1), x.view(-1), p, keep.view(-1))
-        ctx.save_for_backward(keep)
-        return dropped
+        draws, ctx.p = draw(x), p
+        ctx.save_for_backward(draws)
+        return dropped(x, draws, p)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (keep,) = ctx.saved_tensors
-        return keep.to(gradient.dtype).mul_(ctx.scale).mul_(gradient), None
+        (draws,) = ctx.saved_tensors
+        return dropped(gradient.contiguous(), draws, ctx.p), None
 
 
-def drop_into(dropped: Tensor, x: Tensor, p: float, keep: Tensor | None = None) -> float:
-    """Write dropout of the elements x into others, which may be the same, and which stayed; returns their factor."""
-    threshold = min(round(p * STEPS_16_BITS), STEPS_16_BITS - 1)
-    scale = STEPS_16_BITS / (STEPS_16_BITS - threshold)
+def draw(x: Tensor) -> Tensor:
+    """A random number of 16 bits for each element."""
     generator = np.random.Generator(np.random.SFC64(torch.randint(2**63 - 1, ()).item()))
-    for start in range(0, len(x), ELEMENTS_AT_A_TIME):
-        part = slice(start, start + ELEMENTS_AT_A_TIME)
-        count = len(x[part])
-        bits = generator.integers(0, 2**64, -(-count // 4), dtype=np.uint64).view(np.int16)[:count]
-        stays = torch.from_numpy(bits) >= threshold - STEPS_16_BITS // 2
-        torch.mul(x[part], stays.to(x.dtype).mul_(scale), out=dropped[part])
-        if keep is not None:
-            keep[part] = stays
-    return scale
+    bits = generator.integers(0, 2**64, -(-x.numel() // 4), dtype=np.uint64).view(np.int16)
+    return torch.from_numpy(bits[: x.numel()]).view(x.shape)
+
+
+def dropped(x: Tensor, draws: Tensor, p: float, out: Tensor | None = None) -> Tensor:
+    """What stays of x, scaled, and zero elsewhere; `out` may be x."""
+    out = torch.empty_like(x) if out is None else out
+    parts = zip(*(tensor.view(-1).split(ELEMENTS_AT_A_TIME) for tensor in (x, draws, out)), strict=True)
+    threshold, scale = dropout_threshold(p)
+    for elements, drawn, stay in parts:
+        # As real numbers, for which alone there is a way to compare and to choose in one pass.
+        torch.ops.aten.threshold_backward.grad_input(elements, drawn.to(x.dtype), threshold, grad_input=stay)
+        stay.mul_(scale)
+    return out
+
+
+def dropout_threshold(p: float) -> tuple[int, float]:
+    """The largest of the drawn numbers that are dropped, and the factor of what stays."""
+    count = min(round(p * STEPS_16_BITS), STEPS_16_BITS - 1)
+    return count - STEPS_16_BITS // 2 - 1, STEPS_16_BITS / (STEPS_16_BITS - count)
 
 
 class Activation(Dropout):
@@ -187,7 +202,9 @@ class ActivatedInPlace(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, p: float) -> Tensor:
         x.relu_()
-        ctx.scale = drop_into(x.view(-1), x.view(-1), p) if p else 1.0
+        ctx.scale = dropout_threshold(p)[1]
+        if p:
+            dropped(x, draw(x), p, out=x)
         ctx.mark_dirty(x)
         ctx.save_for_backward(x)
         return x
@@ -216,7 +233,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scaling: float, p: flo
 
 
 class Attention(torch.autograd.Function):
-    """Attention a few heads at a time so that weights stay in cache, which keeps them and a byte each for dropout.
+    """Attention a few heads at a time so that weights stay in cache, which keeps them and two bytes each for dropout.
 
     PyTorch's fused kernel for CPUs has no dropout and no gradient of a bias; what it does instead reads and writes
     weights nine times more.
@@ -225,18 +242,17 @@ class Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scaling: float, p: float) -> Tensor:
         attended = q.new_empty(q.transpose(1, 2).shape)
-        weights, keeps = [], []
-        ctx.parts = heads_at_a_time(q, k)
+        weights, draws = [], []
+        ctx.parts, ctx.p = heads_at_a_time(q, k), p
         for part in ctx.parts:
             scores = q[:, part] @ k[:, part].mT
             used = torch.add(heads_of(bias, part), scores, alpha=scaling, out=scores).softmax(-1)
             weights.append(used)
             if p:
-                keeps.append(torch.empty(used.shape, dtype=torch.bool))
-                used = torch.empty_like(used)
-                ctx.scale = drop_into(used.view(-1), weights[-1].view(-1), p, keeps[-1].view(-1))
+                draws.append(draw(used))
+                used = dropped(used, draws[-1], p)
             attended[:, :, part] = (used @ v[:, part]).transpose(1, 2)
-        ctx.save_for_backward(q, k, v, *weights, *keeps)
+        ctx.save_for_backward(q, k, v, *weights, *draws)
         ctx.scaling, ctx.bias_shape = scaling, bias.shape
         return attended
 
@@ -244,15 +260,15 @@ class Attention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, *kept = ctx.saved_tensors
-        weights, keeps = kept[: len(ctx.parts)], kept[len(ctx.parts) :]
+        weights, draws = kept[: len(ctx.parts)], kept[len(ctx.parts) :]
         dq, dk, dv = (x.new_empty(x.transpose(1, 2).shape).transpose(1, 2) for x in (q, k, v))
         dbiases = q.new_empty(*q.shape[:3], k.shape[2]) if ctx.needs_input_grad[3] else None
         for number, (part, weight) in enumerate(zip(ctx.parts, weights, strict=True)):
             dattended = gradient[:, :, part].transpose(1, 2)
             dweight, used = dattended @ v[:, part].mT, weight
-            if keeps:
-                factor = keeps[number].to(weight.dtype).mul_(ctx.scale)
-                dweight, used = dweight.mul_(factor), weight * factor
+            if draws:
+                dropped(dweight, draws[number], ctx.p, out=dweight)
+                used = dropped(weight, draws[number], ctx.p)
             dv[:, part] = used.mT @ dattended
             dscores = torch.ops.aten._softmax_backward_data(dweight, weight, -1, weight.dtype)
             if dbiases is not None:
