@@ -88,6 +88,8 @@ def test_steps_are_held_against_their_matrix_products():
     for row in rows.values():
         assert row["times floor"] > 1
         assert row["straightforward, times floor"] > 1
+        assert row["best sgemm, GFLOP/s"] >= row["sgemm, GFLOP/s"]
+        assert row["times floor at best"] >= row["times floor"]
         assert row["peak resident GB"] > 0
         assert row["straightforward, peak resident GB"] > 0
         assert row["above floor, ms"] == pytest.approx((row["seconds"] - row["floor, s"]) * 1e3, rel=0.01)

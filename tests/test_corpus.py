@@ -10,6 +10,7 @@ from mmnas_hf.corpus import SMALLEST_SPLIT, WEIGHT_SHARE, Corpus
 from mmnas_hf.errors import InputError
 from mmnas_hf.processing_mmnas import build_tokenizer
 from mmnas_hf.tasks import TASKS
+from mmnas_hf.training import training_rows
 from tiny import FEATURE_SIZE, SIZES, TEXTS_AN_IMAGE, tiny_corpus, tiny_data
 
 every_task = pytest.mark.parametrize("task", TASKS)
@@ -43,6 +44,29 @@ def test_a_batch_has_the_regions_of_its_texts_images(task):
     for row, number in enumerate((6, 0)):
         expected = torch.tensor(corpus.store[[rows[number]["image_id"]]].boxes[0])
         assert torch.equal(batch["region_boxes"][row, : len(expected)], expected)
+
+
+@pytest.mark.parametrize("kept", [0, 100], ids=["forgotten", "remembered"])
+@every_task
+def test_a_batch_has_the_words_that_the_processor_finds(task, kept, monkeypatch):
+    monkeypatch.setattr("mmnas_hf.corpus.TEXTS_KEPT", kept)
+    corpus = tiny_corpus(task)
+    rows = [*corpus.task.training_rows(corpus.rows("train"))]
+    rows[1] = {**rows[1], corpus.task.text_column: "blue " * 60}  # more words than are read
+    collate = corpus.collator(config_of(corpus))
+    for chosen in ([0, 1, 0], [2, 0], [1]):
+        texts = [rows[number][corpus.task.text_column] for number in chosen]
+        batch, expected = collate([rows[number] for number in chosen]), corpus.processor.process_texts(texts)
+        for name in expected:
+            assert torch.equal(batch[name], expected[name])
+
+
+def test_batches_are_drawn_from_rows_with_no_more_than_they_need():
+    corpus = tiny_corpus("vqa")
+    rows = corpus.rows("train").add_column("remark", ["none"] * len(corpus.rows("train"))).select([3, 1, 2])
+    drawn = training_rows(rows, corpus.task)
+    assert drawn.column_names == ["image_id", *corpus.task.columns]
+    assert drawn["question"][:] == rows["question"][:]
 
 
 @every_task

@@ -255,6 +255,13 @@ def test_relations_do_not_depend_on_their_blocks(block, monkeypatch):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.skipif(not speedups.HAS_ONEDNN, reason="this PyTorch has no oneDNN, with which nothing is multiplied")
+@pytest.mark.parametrize(("rows", "outputs", "inputs"), [(50, 8, 3), (50, 3, 8), (2, 8, 3), (2, 3, 8)])
+def test_gradients_of_weights_are_right_whichever_operand_is_copied(rows, outputs, inputs):
+    x, y = torch.randn(rows, outputs), torch.randn(rows, inputs)
+    torch.testing.assert_close(speedups.multiply_rows(x, y), x.t() @ y)
+
+
 # Where they do not serve
 
 

@@ -55,12 +55,17 @@ def test_regions_survive_rows_in_several_chunks():
     whole, chunked = store(), RegionStore(concatenate_datasets(parts))
     for name in COUNTS:
         np.testing.assert_array_equal(chunked[[name]].features[0], whole[[name]].features[0])
+        np.testing.assert_array_equal(chunked[[name]].boxes[0], whole[[name]].boxes[0])
 
 
-def test_a_selection_of_rows_has_only_those():
-    selected = RegionStore(Dataset.from_list(rows(), features=IMAGE_FEATURES).select([2, 0]))
-    np.testing.assert_array_equal(selected[["first"]].boxes[0], boxes(3))
-    assert selected.ids == ["third", "first"]
+@pytest.mark.parametrize("chosen", [[2, 0], [1, 2]], ids=["anywhere", "a slice"])
+def test_a_selection_of_rows_has_only_those(chosen):
+    selected = RegionStore(Dataset.from_list(rows(), features=IMAGE_FEATURES).select(chosen))
+    assert selected.ids == [[*COUNTS][row] for row in chosen]
+    for name in selected.ids:
+        np.testing.assert_array_equal(selected[[name]].boxes[0], boxes(COUNTS[name]))
+        expected = features(COUNTS[name], COUNTS[name]).astype(np.float16)
+        np.testing.assert_array_equal(selected[[name]].features[0], expected)
 
 
 def test_the_feature_size_is_that_of_the_images():

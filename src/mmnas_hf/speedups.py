@@ -122,8 +122,8 @@ def multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def multiply_rows(x: Tensor, y: Tensor) -> Tensor:
-    """x' y; the library copies its first operand if that is transposed, so it is given the narrower one."""
-    if x.shape[1] > y.shape[1]:
+    """x' y; the library copies its first operand if that is transposed, and who gets a transposed result copies it."""
+    if x.numel() > y.numel() + x.shape[1] * y.shape[1]:
         return multiply(y.t(), x.t(), None).t()
     return multiply(x.t(), y.t(), None)
 

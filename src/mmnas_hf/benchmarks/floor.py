@@ -1,16 +1,18 @@
 """Computations against their floor, which is their matrix products at the machine's own rate, and written out."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from ..flops import count_flops
-from ..speedups import SPEEDUPS, without
+from ..speedups import HAS_ONEDNN, SPEEDUPS, multiply, without
 from .timing import PERCENT, alone, in_turns, medians, peak_memory, significant
 
 PROBE_SIZE = 2048  # of the square matrices whose product tells the machine's rate
-PROBE = "square product"
+PROBE, ONEDNN_PROBE = "square product", "square product with oneDNN"
 CALLS = 2  # until memory is at its peak: the first one's optimiser makes the moments that the second one has beside it
 
 Step = Callable[[], None]
@@ -24,12 +26,16 @@ class Case(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """Seconds of one step in both forms, its floating-point operations, and how many the machine does in a second."""
+    """Seconds of one step in both forms, its floating-point operations, and how many the machine does in a second.
+
+    `rate` is that of PyTorch's usual library for products, `best_rate` that of its faster one.
+    """
 
     seconds: float
     straightforward: float
     flops: float
     rate: float
+    best_rate: float
 
     @property
     def floor(self) -> float:
@@ -43,6 +49,8 @@ class Timing(NamedTuple):
             "floor, s": self.floor,
             "times floor": self.seconds / self.floor,
             "above floor, ms": (self.seconds - self.floor) * 1e3,
+            "best sgemm, GFLOP/s": self.best_rate / 1e9,
+            "times floor at best": self.seconds * self.best_rate / self.flops,
             "straightforward, s": self.straightforward,
             "straightforward, times floor": self.straightforward / self.floor,
         }
@@ -69,14 +77,16 @@ def measure_cases(cases: Mapping[str, Case], rounds: int) -> list[dict[str, Any]
 def time_cases(cases: Mapping[str, Case], rounds: int) -> dict[str, Timing]:
     steps = {name: case.build() for name, case in cases.items()}
     slow = {f"{name}, straightforward": straightforward(step) for name, step in steps.items()}
-    seconds = medians(in_turns({PROBE: make_probe(), **steps, **slow}, rounds))
-    rate = probe_flops() / seconds[PROBE]
+    probes = {PROBE: make_probe(), **({ONEDNN_PROBE: make_probe(with_onednn)} if HAS_ONEDNN else {})}
+    seconds = medians(in_turns({**probes, **steps, **slow}, rounds))
+    rate, best_rate = (probe_flops() / best for best in (seconds[PROBE], min(seconds[name] for name in probes)))
     return {
         name: Timing(
             seconds[name] / case.steps,
             seconds[f"{name}, straightforward"] / case.steps,
             count_flops(steps[name]) / case.steps,
             rate,
+            best_rate,
         )
         for name, case in cases.items()
     }
@@ -92,14 +102,14 @@ def straightforward(step: Step) -> Step:
     return run
 
 
-def make_probe() -> Step:
+def make_probe(product: Callable[[Tensor, Tensor], Tensor] = torch.matmul) -> Step:
     """A product of two square matrices."""
     square = torch.rand(PROBE_SIZE, PROBE_SIZE)
+    return partial(product, square, square)
 
-    def multiply() -> None:
-        square @ square
 
-    return multiply
+def with_onednn(x: Tensor, y: Tensor) -> Tensor:
+    return multiply(x, y.t(), None)
 
 
 def probe_flops() -> int:

@@ -90,10 +90,21 @@ DATASETS: dict[str, DataSource] = {
             },
         },
         # One network alone is trained in minutes: what searches with the settings above found for questions and
-        # expressions, and for captions the best of several that were tried.
+        # expressions, and for captions the best of several that were tried. Their batches are those of the networks
+        # in model_cards.
         {
-            "vqa": {"genotype": "SS|GGRR", "max_steps": 3000, "eval_steps": 1000},
-            "vgd": {"genotype": "SS|GGGGRR", "max_steps": 2000, "eval_steps": 1000},
+            "vqa": {
+                "genotype": "SS|GGRR",
+                "train_sampling_strategy": "random",
+                "max_steps": 3000,
+                "eval_steps": 1000,
+            },
+            "vgd": {
+                "genotype": "SS|GGGGRR",
+                "train_sampling_strategy": "random",
+                "max_steps": 2000,
+                "eval_steps": 1000,
+            },
             "itm": {"genotype": "SS|GGGRGR", "max_steps": 2500, "eval_steps": 2500},
         },
     ),
