@@ -77,7 +77,7 @@ def measure_cases(cases: Mapping[str, Case], rounds: int) -> list[dict[str, Any]
 def time_cases(cases: Mapping[str, Case], rounds: int) -> dict[str, Timing]:
     steps = {name: case.build() for name, case in cases.items()}
     slow = {f"{name}, straightforward": straightforward(step) for name, step in steps.items()}
-    probes = {PROBE: make_probe(), **({ONEDNN_PROBE: make_probe(with_onednn)} if HAS_ONEDNN else {})}
+    probes = make_probes()
     seconds = medians(in_turns({**probes, **steps, **slow}, rounds))
     rate, best_rate = (probe_flops() / best for best in (seconds[PROBE], min(seconds[name] for name in probes)))
     return {
@@ -100,6 +100,11 @@ def straightforward(step: Step) -> Step:
             step()
 
     return run
+
+
+def make_probes() -> dict[str, Step]:
+    """A probe for each of PyTorch's libraries, the usual one first."""
+    return {PROBE: make_probe(), **({ONEDNN_PROBE: make_probe(with_onednn)} if HAS_ONEDNN else {})}
 
 
 def make_probe(product: Callable[[Tensor, Tensor], Tensor] = torch.matmul) -> Step:
