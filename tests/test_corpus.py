@@ -69,6 +69,14 @@ def test_batches_are_drawn_from_rows_with_no_more_than_they_need():
     assert drawn["question"][:] == rows["question"][:]
 
 
+def test_nothing_is_written_beside_the_data_for_batches(tmp_path):
+    corpus = tiny_corpus("vqa")
+    corpus.rows("train").save_to_disk(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    training_rows(Dataset.load_from_disk(tmp_path).select([3, 1, 2]), corpus.task)
+    assert sorted(tmp_path.iterdir()) == before
+
+
 @every_task
 def test_a_network_of_another_feature_width_raises(task):
     corpus = tiny_corpus(task)

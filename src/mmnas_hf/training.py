@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import torch
+from datasets import Dataset
 from huggingface_hub.utils import validate_repo_id
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
@@ -133,7 +134,8 @@ def planned_steps(args: TrainingArguments, texts: int) -> int:
 
 def training_rows(rows: Rows, task: Task) -> Rows:
     """What batches are drawn from: columns that they need, copied so that no row has to be looked up in a selection."""
-    return task.training_rows(rows.select_columns(["image_id", *task.columns]).flatten_indices())
+    needed = rows.select_columns(["image_id", *task.columns]).with_format("arrow")
+    return task.training_rows(Dataset(needed[:].combine_chunks()))
 
 
 class TaskTrainer(ResumableTrainer):
