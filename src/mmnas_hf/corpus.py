@@ -46,12 +46,12 @@ class Collator:
         return BatchFeature(batch, tensor_type="pt")
 
     def words(self, texts: list[str]) -> BatchEncoding:
-        """As the processor would return them."""
+        """What the processor makes of texts."""
         if len(self.ids) > TEXTS_KEPT:
             self.ids.clear()
         if new := list({text for text in texts if text not in self.ids}):
-            self.ids.update(zip(new, self.processor.split(new), strict=True))
-        return self.processor.pad([self.ids[text] for text in texts])
+            self.ids.update(zip(new, self.processor.find_ids(new), strict=True))
+        return self.processor.pad_words([self.ids[text] for text in texts], "np")
 
 
 class SearchSplit(NamedTuple):

@@ -79,17 +79,15 @@ class MMnasProcessor(ProcessorMixin):
 
     def process_texts(self, texts: Sequence[str], return_tensors: str | None = "pt") -> BatchEncoding:
         """Process texts without images."""
-        return self.tokenizer(
-            list(texts), padding=True, truncation=True, return_token_type_ids=False, return_tensors=return_tensors
-        )
+        return self.pad_words(self.find_ids(texts), return_tensors)
 
-    def split(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of texts' words, unpadded."""
+    def find_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of texts' words, as many as are read."""
         return self.tokenizer(list(texts), truncation=True, return_attention_mask=False)["input_ids"]
 
-    def pad(self, ids: Sequence[list[int]]) -> BatchEncoding:
-        """Ids and mask [texts, longest] as arrays."""
-        return self.tokenizer.pad({"input_ids": ids}, return_tensors="np")
+    def pad_words(self, ids: Sequence[list[int]], return_tensors: str | None = "pt") -> BatchEncoding:
+        """Ids of several texts and their mask, [texts, longest]."""
+        return self.tokenizer.pad({"input_ids": ids}, return_tensors=return_tensors)
 
     def process_regions(
         self,

@@ -37,7 +37,7 @@ STEPS_16_BITS = 2**16
 SMALL_PRODUCT = 2**20  # multiplications, from which on a faster product is worth its call
 LARGE_PRODUCT = 2**22  # where its gradient is called from Python, too
 KEYS_OF_A_VECTOR = 16  # in single precision, and the widest vectors there are
-LARGE_STATES = 2**18  # elements, from which on a pass over them less is worth it
+LARGE_STATES = 2**18  # elements, which are too many for the fastest caches: a pass over them less is worth it
 
 _off: set[str] = set()
 
@@ -241,12 +241,12 @@ class Attention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scaling: float, p: float) -> Tensor:
-        attended = q.new_empty(q.transpose(1, 2).shape)
+        attended, biases = q.new_empty(q.transpose(1, 2).shape), bias.expand(-1, q.shape[1], -1, -1)
         weights, draws = [], []
         ctx.parts, ctx.p = heads_at_a_time(q, k), p
         for part in ctx.parts:
             scores = q[:, part] @ k[:, part].mT
-            used = torch.add(heads_of(bias, part), scores, alpha=scaling, out=scores).softmax(-1)
+            used = torch.add(biases[:, part], scores, alpha=scaling, out=scores).softmax(-1)
             weights.append(used)
             if p:
                 draws.append(draw(used))
@@ -285,10 +285,6 @@ def heads_at_a_time(q: Tensor, k: Tensor) -> list[slice]:
     heads = q.shape[1]
     size = heads if q.shape[:3].numel() * k.shape[2] < LARGE_STATES else 1
     return [slice(start, start + size) for start in range(0, heads, size)]
-
-
-def heads_of(bias: Tensor, part: slice) -> Tensor:
-    return bias if bias.shape[1] == 1 else bias[:, part]
 
 
 # Gates
@@ -385,8 +381,9 @@ def block_shape(pairs: int) -> tuple[int, int]:
 
 def in_blocks(rows: Tensor, blocks: tuple[int, int]) -> Tensor:
     """[images, size, pairs] cut into [images * blocks, size, pairs of a block]; what is added for nothing is zero."""
-    padded = F.pad(rows, (0, math.prod(blocks) - rows.shape[2]))
-    return padded.unflatten(2, blocks).transpose(1, 2).flatten(0, 1)
+    if missing := math.prod(blocks) - rows.shape[2]:
+        rows = F.pad(rows, (0, missing))
+    return rows.unflatten(2, blocks).transpose(1, 2).flatten(0, 1)
 
 
 def affine(weight: Tensor, columns: Tensor, bias: Tensor) -> Tensor:

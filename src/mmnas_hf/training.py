@@ -133,7 +133,10 @@ def planned_steps(args: TrainingArguments, texts: int) -> int:
 
 
 def training_rows(rows: Rows, task: Task) -> Rows:
-    """What batches are drawn from: columns that they need, copied so that no row has to be looked up in a selection."""
+    """What batches are drawn from: columns that they need, copied so that no row has to be looked up in a selection.
+
+    They are copied into memory: `flatten_indices` would write a file beside the data.
+    """
     needed = rows.select_columns(["image_id", *task.columns]).with_format("arrow")
     return task.training_rows(Dataset(needed[:].combine_chunks()))
 

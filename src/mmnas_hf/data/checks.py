@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import InputError
-from .table import CORNERS, FEATURE_TYPE
+from .table import CORNERS, FEATURE_TYPE, box_values, feature_values
 
 EXPONENT = 0x7C00  # the bits of a half-precision number that are all set in NaN and infinity
 
@@ -75,17 +75,15 @@ def check_values(batch: pa.RecordBatch) -> None:
 
 def wrong_values(batch: pa.RecordBatch) -> Iterator[tuple[int, str]]:
     """Rows of a batch that cannot be used, and why."""
-    ends = np.cumsum(pc.list_value_length(batch["boxes"]).to_numpy(zero_copy_only=False))
-    boxes = batch["boxes"].flatten().flatten().to_numpy(zero_copy_only=False).reshape(-1, CORNERS)
+    last_boxes = np.cumsum(pc.list_value_length(batch["boxes"]).to_numpy(zero_copy_only=False))
+    boxes = box_values(batch["boxes"])
     not_finite = "has features or boxes that are NaN or infinite; extract them again"
     for box in np.flatnonzero(~np.isfinite(boxes).all(1))[:1]:
-        yield int(np.searchsorted(ends, box, "right")), not_finite
+        yield int(np.searchsorted(last_boxes, box, "right")), not_finite
     for box in np.flatnonzero((boxes[:, 2:] < boxes[:, :2]).any(1))[:1]:
         reason = f"has box {boxes[box].tolist()} with x2 < x1 or y2 < y1; give x1, y1, x2, y2 in pixels"
-        yield int(np.searchsorted(ends, box, "right")), reason
-    bits = np.frombuffer(batch["features"].buffers()[2] or b"", dtype=np.uint16)
-    starts = np.frombuffer(batch["features"].buffers()[1], dtype=np.int32)[batch["features"].offset :][: len(batch) + 1]
-    starts = starts // FEATURE_TYPE().itemsize
-    used = bits[starts[0] : starts[-1]]
-    for value in np.flatnonzero((used & EXPONENT) == EXPONENT)[:1]:
-        yield int(np.searchsorted(starts[1:] - starts[0], value, "right")), not_finite
+        yield int(np.searchsorted(last_boxes, box, "right")), reason
+    last_values = np.cumsum(pc.binary_length(batch["features"]).to_numpy(zero_copy_only=False)) // FEATURE_TYPE().itemsize
+    bits = feature_values(batch["features"]).view(np.uint16)
+    for value in np.flatnonzero((bits & EXPONENT) == EXPONENT)[:1]:
+        yield int(np.searchsorted(last_values, value, "right")), not_finite

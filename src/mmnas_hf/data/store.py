@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from ..cache import cached_json, fingerprint
 from ..errors import InputError
 from .checks import check_structure, check_values
-from .table import CORNERS, FEATURE_TYPE, IMAGE_FEATURES
+from .table import IMAGE_FEATURES, box_values, feature_values
 
 # Bytes of features that were read; several times as many become resident, for a page is mapped with those around it.
 RELEASED_AFTER = 1 << 26
@@ -45,11 +45,12 @@ class RegionStore:
         self.ids: list[str] = table["image_id"].to_pylist()
         self.row_of = {image_id: row for row, image_id in enumerate(self.ids)}
         self.sizes = np.stack([table["height"].to_numpy(), table["width"].to_numpy()], axis=1)
+        # Whole arrays and where in them a row's regions are: Arrow takes long to be asked for one row after the other.
+        batches = table.to_batches()
+        self.boxes = [box_values(batch["boxes"]) for batch in batches]
+        self.features = [feature_values(batch["features"]).reshape(-1, self.feature_size) for batch in batches]
+        self.places = [place for number, batch in enumerate(batches) for place in places_in(batch, number)]
         self.regions_of_row: np.ndarray = pc.list_value_length(table["boxes"]).to_numpy()
-        self.boxes = Pieces([box_values(chunk) for chunk in table["boxes"].chunks], self.regions_of_row)
-        self.features = Pieces(
-            [feature_values(chunk, self.feature_size) for chunk in table["features"].chunks], self.regions_of_row
-        )
         self.most_regions = int(self.regions_of_row.max())
 
     def __getitem__(self, image_ids: Sequence[str]) -> Regions:
@@ -98,36 +99,12 @@ class RegionStore:
         return type(self), (self.images,)
 
     def boxes_of(self, row: int) -> np.ndarray:
-        return self.boxes[row]
+        batch, regions = self.places[row]
+        return self.boxes[batch][regions]
 
     def features_of(self, row: int) -> np.ndarray:
-        return self.features[row]
-
-
-class Pieces:
-    """Rows of an array a record batch, given so often that asking Arrow for each would take long."""
-
-    def __init__(self, arrays: Sequence[np.ndarray], lengths: np.ndarray):
-        ends, limits = lengths.cumsum(), np.cumsum([len(array) for array in arrays])
-        self.arrays, self.array_of_row = arrays, np.searchsorted(limits, ends).tolist()
-        starts = ends - lengths - np.append(0, limits)[self.array_of_row]
-        self.starts, self.lengths = starts.tolist(), lengths.tolist()
-
-    def __getitem__(self, row: int) -> np.ndarray:
-        start = self.starts[row]
-        return self.arrays[self.array_of_row[row]][start : start + self.lengths[row]]
-
-
-def box_values(column: pa.ListArray) -> np.ndarray:
-    """All boxes of some rows [boxes, 4]."""
-    return column.flatten().flatten().to_numpy(zero_copy_only=False).reshape(-1, CORNERS)
-
-
-def feature_values(column: pa.BinaryArray, size: int) -> np.ndarray:
-    """All features of some rows [regions, size], where they are mapped."""
-    _, offsets, values = column.buffers()
-    first, last = np.frombuffer(offsets, dtype=np.int32)[column.offset :][[0, len(column)]]
-    return np.frombuffer(values or b"", dtype=np.uint8)[first:last].view(FEATURE_TYPE).reshape(-1, size)
+        batch, regions = self.places[row]
+        return self.features[batch][regions]
 
 
 class BlankRegionStore(RegionStore):
@@ -135,6 +112,12 @@ class BlankRegionStore(RegionStore):
 
     def features_of(self, row: int) -> np.ndarray:
         return np.zeros_like(super().features_of(row))
+
+
+def places_in(batch: pa.RecordBatch, number: int) -> list[tuple[int, slice]]:
+    """For each row the number of its batch, and which of that batch's regions are its own."""
+    ends = pc.list_value_length(batch["boxes"]).to_numpy().cumsum().tolist()
+    return [(number, slice(start, end)) for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def open_table(images: Dataset) -> tuple[pa.Table, list[mmap.mmap]]:

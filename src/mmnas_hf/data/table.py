@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from datasets import Dataset, Features, List, Value
 
 from ..errors import InputError
@@ -59,3 +60,15 @@ def keep_rows(rows: Dataset, column: str, values: Collection[str]) -> Dataset:
 def column_of(rows: Dataset, name: str) -> np.ndarray:
     """A whole column as an array, read from the table at once."""
     return rows.select_columns([name]).with_format("arrow")[:][name].to_numpy()
+
+
+def box_values(column: pa.ListArray) -> np.ndarray:
+    """All boxes of some rows, one after the other: [boxes, 4]."""
+    return column.flatten().flatten().to_numpy(zero_copy_only=False).reshape(-1, CORNERS)
+
+
+def feature_values(column: pa.BinaryArray) -> np.ndarray:
+    """All numbers of the features of some rows, one after the other, where they are mapped."""
+    _, offsets, values = column.buffers()
+    first, last = np.frombuffer(offsets, dtype=np.int32)[column.offset :][[0, len(column)]]
+    return np.frombuffer(values or b"", dtype=np.uint8)[first:last].view(FEATURE_TYPE)
