@@ -7,7 +7,7 @@ import pytest
 from torch.utils.data import BatchSampler
 
 from mmnas_hf.errors import InputError
-from mmnas_hf.sampling import GroupedByRegions
+from mmnas_hf.sampling import GroupedByRegions, some_batches
 from tiny import search_arguments, search_trainer, tiny_corpus
 
 ROWS, BATCH = 1000, 8
@@ -50,6 +50,28 @@ def test_the_order_is_of_seed_and_epoch_alone():
     sampler.set_epoch(1)
     assert list(sampler) != first
     assert list(GroupedByRegions(REGIONS, BATCH, seed=4)) != first
+
+
+def test_some_batches_are_as_those_of_training():
+    grouped, random_ones = (some_batches(ROWS, BATCH, regions, 20) for regions in (REGIONS, None))
+    for drawn in (grouped, random_ones):
+        assert [len(set(batch)) for batch in drawn] == [BATCH] * 20
+    assert padded(grouped) < 1.1 * sum(REGIONS[row] for batch in grouped for row in batch)
+    assert padded(random_ones) > 1.5 * sum(REGIONS[row] for batch in random_ones for row in batch)
+
+
+def test_some_batches_of_few_rows_are_one():
+    assert sorted(*some_batches(5, BATCH, REGIONS[:5], 3)) == list(range(5))
+
+
+def test_a_grouped_search_costs_less(tmp_path):
+    """Its price is that of batches with as little padding as its own."""
+    corpus = tiny_corpus("vgd", images={"train": 200, "validation": 5, "test": 5})
+    costs = []
+    for strategy in ("random", "group_by_length"):
+        trainer = search_trainer(corpus, search_arguments(tmp_path, train_sampling_strategy=strategy))
+        costs.append(sum(price.forward for price in trainer.measure_prices().values()))
+    assert costs[1] < costs[0]
 
 
 @pytest.mark.parametrize("strategy", ["random", "group_by_length"])

@@ -1,5 +1,6 @@
 """Batches of images with about as many regions each, so that little is padded."""
 
+import random
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -34,3 +35,13 @@ class GroupedByRegions(Sampler[int]):
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
+
+
+def some_batches(rows: int, batch_size: int, regions: Sequence[int] | None, count: int) -> list[list[int]]:
+    """So many whole batches, as training draws them: grouped by the rows' `regions`, or of any rows without."""
+    generator, batch_size = random.Random(0), min(batch_size, rows)
+    if regions is None:
+        return [generator.sample(range(rows), batch_size) for _ in range(count)]
+    order = list(GroupedByRegions(regions, batch_size, seed=0))
+    batches = [order[start : start + batch_size] for start in range(0, rows - batch_size + 1, batch_size)]
+    return generator.sample(batches, min(count, len(batches)))

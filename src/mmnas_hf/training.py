@@ -141,6 +141,13 @@ def training_rows(rows: Rows, task: Task) -> Rows:
     return task.training_rows(Dataset(needed[:].combine_chunks()))
 
 
+def grouping(rows: Rows, corpus: Corpus, args: TrainingArguments) -> list[int] | None:
+    """The numbers of regions by which rows are grouped into batches, if they are."""
+    if args.train_sampling_strategy != GROUPED:
+        return None
+    return corpus.store.counts(column_of(rows, "image_id"))
+
+
 class TaskTrainer(ResumableTrainer):
     """A Trainer for one task's corpus: with the staircase of its `TrainArguments`, the task's scores, and negatives.
 
@@ -192,10 +199,9 @@ class TaskTrainer(ResumableTrainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
         """Trainer's, but lengths are those that cost most: numbers of regions."""
-        if self.args.train_sampling_strategy != GROUPED:
+        regions = grouping(self.train_dataset if train_dataset is None else train_dataset, self.corpus, self.args)
+        if regions is None:
             return super()._get_train_sampler(train_dataset)
-        rows = self.train_dataset if train_dataset is None else train_dataset
-        regions = self.corpus.store.counts(column_of(rows, "image_id"))
         return GroupedByRegions(regions, self.args.train_batch_size, self.args.seed)
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:

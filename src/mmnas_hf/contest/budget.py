@@ -11,7 +11,7 @@ from ..search.cost import Prices, SearchCost, measure_prices, typical_batch
 from ..search.strategies import build_strategy
 from ..search.strategy import Strategy
 from ..search.trainer import SearchArguments
-from ..training import epoch_steps
+from ..training import epoch_steps, grouping
 from .cells import Contender, contender_arguments
 
 SAMPLED_STEPS = 64  # whose paths are averaged over
@@ -37,7 +37,8 @@ class Budget:
         split = corpus.search_split(args.seed)
         self.config, self.args, self.scored = config, args, scored
         rows = corpus.task.training_rows(split.weights)
-        batch = typical_batch(rows, corpus.collator(config), args.train_batch_size)
+        regions = grouping(rows, corpus, args)
+        batch = typical_batch(rows, corpus.collator(config), args.train_batch_size, regions)
         self.prices: Prices = measure_prices(corpus.task.model_class(config), batch)
         spread = len(batch["input_ids"]) / min(args.train_batch_size, len(rows))  # matching adds wrong pairs
         self.examples = tuple(spread * len(part) / epoch_steps(args, len(part)) for part in split)

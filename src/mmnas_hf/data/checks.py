@@ -83,7 +83,9 @@ def wrong_values(batch: pa.RecordBatch) -> Iterator[tuple[int, str]]:
     for box in np.flatnonzero((boxes[:, 2:] < boxes[:, :2]).any(1))[:1]:
         reason = f"has box {boxes[box].tolist()} with x2 < x1 or y2 < y1; give x1, y1, x2, y2 in pixels"
         yield int(np.searchsorted(last_boxes, box, "right")), reason
-    last_values = np.cumsum(pc.binary_length(batch["features"]).to_numpy(zero_copy_only=False)) // FEATURE_TYPE().itemsize
+    last_values = (
+        np.cumsum(pc.binary_length(batch["features"]).to_numpy(zero_copy_only=False)) // FEATURE_TYPE().itemsize
+    )
     bits = feature_values(batch["features"]).view(np.uint16)
     for value in np.flatnonzero((bits & EXPONENT) == EXPONENT)[:1]:
         yield int(np.searchsorted(last_values, value, "right")), not_finite

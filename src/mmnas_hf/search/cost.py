@@ -1,7 +1,6 @@
 """What a search costs: examples seen and floating-point operations, counted by what ran and priced once."""
 
 import json
-import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache, partial
@@ -14,6 +13,7 @@ from ..flops import count_flops
 from ..genotype import Genotype
 from ..modeling_mmnas import MMnasForTask, MMnasModelOutput, Node, Path, Sublayer, additive_mask
 from ..operations import OPERATIONS, Context
+from ..sampling import some_batches
 from ..tasks import Row, Rows
 
 SAMPLED_BATCHES = 9  # of which the typical one is taken
@@ -102,10 +102,11 @@ def parts_of(path: Path) -> Iterator[Part]:
     yield Part(REST, True)
 
 
-def typical_batch(rows: Rows, collate: Callable[[list[Row]], Mapping[str, Tensor]], size: int) -> Mapping[str, Tensor]:
-    """Of some randomly drawn batches the one whose padded texts and images have the median length."""
-    generator, size = random.Random(0), min(size, len(rows))
-    drawn = [generator.sample(range(len(rows)), size) for _ in range(SAMPLED_BATCHES)]
+def typical_batch(
+    rows: Rows, collate: Callable[[list[Row]], Mapping[str, Tensor]], size: int, regions: Sequence[int] | None
+) -> Mapping[str, Tensor]:
+    """Of some drawn batches the one whose padded texts and images have the median length; as in `some_batches`."""
+    drawn = some_batches(len(rows), size, regions, SAMPLED_BATCHES)
     batches = sorted((collate(rows.__getitems__(indices)) for indices in drawn), key=padded_length)
     return batches[len(batches) // 2]
 

@@ -24,7 +24,7 @@ from ..modeling_mmnas import MMnasForTask, Path
 from ..speedups import frozen
 from ..tasks import Rows
 from ..tasks.negatives import ContrastedRows
-from ..training import TaskTrainer, TrainArguments, epoch_steps, planned_steps, training_rows
+from ..training import TaskTrainer, TrainArguments, epoch_steps, grouping, planned_steps, training_rows
 from .cost import Prices, SearchCost, has_gradient, measure_prices, typical_batch
 from .processes import average_gradients, check_agreement, mean_over_processes
 from .signs import Signs
@@ -140,7 +140,9 @@ class SearchTrainer(TaskTrainer):
         check_agreement(self.accelerator, step, states)
 
     def measure_prices(self) -> Prices:
-        return measure_prices(self.model, typical_batch(self.train_dataset, self.data_collator, self._train_batch_size))
+        rows, size = self.train_dataset, self._train_batch_size
+        regions = grouping(rows, self.corpus, self.args)
+        return measure_prices(self.model, typical_batch(rows, self.data_collator, size, regions))
 
     def make_architecture_loader(self) -> DataLoader:
         return self._get_dataloader(
