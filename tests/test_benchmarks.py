@@ -1,5 +1,6 @@
 """Measurements run at small sizes, and what they measure is right."""
 
+from collections import Counter
 from functools import partial
 
 import pytest
@@ -52,10 +53,11 @@ def small(monkeypatch):
     monkeypatch.setattr(inference, "THREADS", (1,))
     monkeypatch.setattr(inference, "SETTINGS", (inference.Setting("S|GRS", 64),))
     monkeypatch.setattr(timing, "in_fresh_process", lambda function, *given: function(*given))
-    monkeypatch.setattr(timing, "keep_freed_memory", lambda: None)  # it is for a whole process
+    monkeypatch.setattr(timing, "keep_resources", lambda: None)  # it is for a whole process
     monkeypatch.setattr(floor, "PROBE_SIZE", 256)
     monkeypatch.setattr(answering, "SIZES", TINY)
-    monkeypatch.setattr(answering, "ROUNDS", {2: 1, 1: 3})
+    monkeypatch.setattr(answering, "ROUNDS", 1)
+    monkeypatch.setattr(answering, "CALLS", {2: 1, 1: 3})
     for module in (steps, growth, profiling, quick):
         monkeypatch.setattr(module, "SIZES", TINY)
     for module in (steps, growth):
@@ -120,7 +122,7 @@ def test_grouped_batches_are_padded_less():
         assert sum(map(max, grouping.typical(batches, 8))) / 8 == pytest.approx(longest, rel=0.03)
     counts = grouping.region_counts(10_000, 100)
     assert 10 <= min(counts) <= max(counts) <= 100
-    assert sum(counts) / len(counts) == pytest.approx(40, abs=1)
+    assert sum(counts) / len(counts) == pytest.approx(40, abs=0.01)
 
 
 def test_batches_of_uneven_images_have_padding():
@@ -128,6 +130,24 @@ def test_batches_of_uneven_images_have_padding():
     assert batch["region_mask"].sum(1).tolist() == [2, 5]
     assert not batch["region_features"][0, 2:].any()
     assert batch["region_boxes"].shape == (2, 5, 4)
+
+
+def test_paths_take_candidates_in_turn():
+    space = TINY._replace(encoder_nodes=4, decoder_nodes=24, decoder_candidates=4).drawn_from
+    opened = [next(iter(gate.items())) for gate in supernets.path_in_turn(space)]
+    assert Counter(opened) == {
+        ("self_att_64", 1.0): 8, ("feed_forward", 1.0): 8, ("rel_self_att_64", 1.0): 6, ("guided_att_64", 1.0): 6
+    }  # fmt: skip
+    pairs = Counter()
+    for gates, beside in (("full", 3), ("two", 1)):
+        path = supernets.gates_in_turn(supernets.ProxylessStrategy(space, gates), space)
+        for gate, (name, _) in zip(path, opened, strict=True):
+            assert {other for other, weight in gate.items() if weight == 1} == {name}
+        for gate, (name, _) in zip(path[4:], opened[4:], strict=True):
+            assert len(gate) == 1 + beside
+            pairs.update((gates, name, other) for other in gate if other != name)
+    assert set(pairs.values()) == {6, 2}  # of 24 nodes: each with each
+    assert len(pairs) == 2 * 4 * 3
 
 
 def test_further_candidates_lie_beside_the_path():

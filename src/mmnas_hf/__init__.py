@@ -30,6 +30,7 @@ _MODULES = {
     "TransformersDetector": "detection",
     "draw": "painting_mmnas",
     "load_scenes": "data",
+    "packed": "packing",
 }
 
 __version__ = "0.1.0"

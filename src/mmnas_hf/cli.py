@@ -27,7 +27,7 @@ from .data.fingerprint import data_fingerprint
 from .errors import InputError, RunError, first_line
 from .files import DRAFT_SUFFIX, RECORD_FILE, RESULTS_FILE, read_json, write_json
 from .genotype import DECODER_CANDIDATES, DECODER_NODES, ENCODER_CANDIDATES, ENCODER_NODES, SearchSpace
-from .heap import keep_freed_memory
+from .heap import keep_resources
 from .hub import Place
 from .launches import first_decides
 from .modeling_mmnas import MMnasForTask
@@ -416,7 +416,7 @@ def run(main: Callable[[], None]) -> None:
     disable_progress_bar()  # of files that are saved and loaded in a moment; training has its own bar
     try:
         with without(*unwanted_speedups()):
-            keep_freed_memory()
+            keep_resources()
             main()
     except InputError as error:
         fail(str(error), EXIT_WRONG_INPUT)

@@ -23,7 +23,9 @@ SPEEDUPS = {
     "feed_forward": "activation and dropout work in place and keep nothing but their output",
     "frozen": "in architecture steps the weights need no gradient, so that nothing is kept for one",
     "gates": "a closed gate's output is neither multiplied nor added",
+    "kernels": "scripts keep the kernels that oneDNN makes for each shape, of which batches have many",
     "memory": "scripts keep memory that is freed, in huge pages, instead of asking for it again in every step",
+    "packing": "networks that only answer hold their weights as the processor multiplies them fastest, if asked to",
     "products": "linear layers multiply with oneDNN, which is faster than PyTorch's usual library on some processors",
     "relations": "all operations of a path project region pairs at once, a few images at a time, and keep no pair",
 }

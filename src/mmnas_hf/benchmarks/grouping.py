@@ -10,13 +10,13 @@ from ..sampling import BATCHES_SORTED, GroupedByRegions
 from .floor import Step
 from .supernets import Batch, Sizes, WeightStep, make_weight_step, random_batch
 
-DISTRIBUTION = (1, 2)  # of Beta: with 10 to 100 regions, 40 are the mean
 LARGEST_TO_SMALLEST = 10
 
 
 def region_counts(images: int, largest: int) -> list[int]:
+    """Quantiles of Beta(1, 2), whose mean is 40 if counts are 10 to 100."""
     smallest = largest // LARGEST_TO_SMALLEST
-    shares = np.random.default_rng(0).beta(*DISTRIBUTION, images)
+    shares = 1 - np.sqrt(1 - (np.arange(images) + 0.5) / images)
     return [round(count) for count in smallest + (largest - smallest) * shares]
 
 

@@ -1,4 +1,8 @@
-"""The two steps of a search on random batches: supernets of any size, and any number of candidates a node."""
+"""The two steps of a search on random batches: supernets of any size, and any number of candidates a node.
+
+A path's operations cost up to a third more or less than another's, so that one that is drawn tells of its luck: nodes
+take their candidates in turn instead, as often each, which costs what steps cost on average.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +22,6 @@ from ..search.proxyless import ProxylessStrategy
 from ..speedups import frozen
 from .floor import Step
 
-PATH_STEP = 0  # which of a strategy's paths is run
 ALIAS = ":"  # between an operation's name and a number in its further names
 
 Batch = dict[str, Tensor]
@@ -87,7 +90,7 @@ class WeightStep:
 
 
 def make_weight_step(sizes: Sizes) -> WeightStep:
-    return WeightStep(make_supernet(sizes), ProxylessStrategy(sizes.drawn_from).weight_path(PATH_STEP))
+    return WeightStep(make_supernet(sizes), path_in_turn(sizes.drawn_from))
 
 
 def weight_step(sizes: Sizes) -> Step:
@@ -102,9 +105,26 @@ def architecture_step(sizes: Sizes, gates: str) -> Step:
 
     def step() -> None:
         with frozen(model):
-            strategy.update(model(**batch, path=strategy.architecture_path(PATH_STEP)).loss)
+            strategy.update(model(**batch, path=gates_in_turn(strategy, model.config.space)).loss)
 
     return step
+
+
+def path_in_turn(space: SearchSpace) -> Path:
+    """Of each node one candidate, and of nodes with the same candidates each as often as any other."""
+    return [{names[number % len(names)]: 1.0} for number, names in enumerate(space.nodes)]
+
+
+def gates_in_turn(strategy: ProxylessStrategy, space: SearchSpace) -> Path:
+    """Binary gates of which `path_in_turn` is open; beside it all candidates, or one that is another in turn."""
+    rivals, actives = [], []
+    for number, names in enumerate(space.nodes):
+        count = len(names)
+        open_gate, turn = number % count, 1 + number // count % max(1, count - 1)
+        beside = range(count) if strategy.gates == "full" else {open_gate, (open_gate + turn) % count}
+        rivals.append(torch.tensor(sorted(beside)))
+        actives.append(sorted(beside).index(open_gate))
+    return strategy.gated_path(rivals, actives)
 
 
 def make_supernet(sizes: Sizes) -> MMnasForVisualQuestionAnswering:

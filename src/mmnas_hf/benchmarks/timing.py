@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..heap import keep_freed_memory
+from ..heap import keep_resources
 from ..speedups import without
 
 Clock = Callable[[], float]
@@ -53,7 +53,7 @@ def prepared(threads: int, off: Sequence[str], function: Any, arguments: Sequenc
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     with without(*off):
-        keep_freed_memory()  # as scripts do; it is one of the speed-ups, and does nothing where that one is off
+        keep_resources()  # as scripts do, but for what is off
         return function(*arguments)
 
 

@@ -1,0 +1,89 @@
+"""Packed networks answer as the ones that they were packed from, and do nothing else."""
+
+import copy
+
+import pytest
+import torch
+
+from mmnas_hf import packed, packing
+from mmnas_hf.errors import InputError
+from mmnas_hf.modeling_mmnas import MMnasForVisualQuestionAnswering
+from mmnas_hf.packing import PackedLinear
+from mmnas_hf.speedups import HAS_ONEDNN, without
+from tiny import random_batch, tiny_config
+
+needs_onednn = pytest.mark.skipif(not HAS_ONEDNN, reason="this PyTorch has no oneDNN, with which weights are laid out")
+
+
+@pytest.fixture(autouse=True)
+def smallest(monkeypatch):
+    monkeypatch.setattr(packing, "SMALLEST", 1)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return MMnasForVisualQuestionAnswering(tiny_config(genotype="SF|RGF")).eval()
+
+
+def layers(model):
+    return [layer for layer in model.modules() if isinstance(layer, PackedLinear)]
+
+
+@torch.no_grad()
+def answers(model):
+    torch.manual_seed(1)
+    return model(**random_batch(model.config)).logits
+
+
+@needs_onednn
+def test_a_packed_network_answers_alike(model):
+    expected = answers(model)
+    fast = packed(model)
+    assert len(layers(fast)) > 10
+    torch.testing.assert_close(answers(fast), expected, rtol=1e-4, atol=1e-5)
+
+
+@needs_onednn
+def test_the_network_that_was_packed_stays_what_it_was(model):
+    fast, before = packed(model), answers(model)
+    assert not layers(model)
+    for parameter in model.parameters():
+        assert parameter.requires_grad
+        parameter.data.zero_()
+    torch.testing.assert_close(answers(fast), before, rtol=1e-4, atol=1e-5)
+
+
+@needs_onednn
+def test_it_cannot_be_trained_or_saved(model, tmp_path):
+    fast = packed(model)
+    with pytest.raises(InputError, match="a packed network only answers, and cannot be trained"):
+        fast.train()
+    with pytest.raises(InputError, match="cannot be saved: take the one that it was packed from"):
+        fast.save_pretrained(tmp_path)
+    assert not list(tmp_path.glob("*.safetensors"))
+    assert not answers(fast).requires_grad
+    batch = random_batch(model.config)
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        fast.eval()(**batch).logits.sum().backward()
+
+
+@needs_onednn
+@pytest.mark.parametrize("place", [torch.float16, torch.bfloat16, torch.float64, "meta"])
+def test_it_does_not_compute_elsewhere_than_it_was_packed_for(model, place):
+    moved = packed(model).to(place)
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        answers(moved)
+
+
+def test_small_adapted_and_other_layers_stay_as_they_are(model, monkeypatch):
+    class Adapted(type(model.head.classifier)):
+        pass
+
+    model.head.classifier.__class__ = Adapted
+    assert type(packed(model).head.classifier) is Adapted
+    with without("packing"):
+        assert not layers(packed(model))
+    assert not layers(packed(copy.deepcopy(model).to(torch.bfloat16)))
+    monkeypatch.setattr(packing, "SMALLEST", 2**30)
+    assert not layers(packed(model))
