@@ -9,7 +9,7 @@ from mmnas_hf import packed, packing
 from mmnas_hf.errors import InputError
 from mmnas_hf.modeling_mmnas import MMnasForVisualQuestionAnswering
 from mmnas_hf.packing import PackedLinear
-from mmnas_hf.speedups import HAS_ONEDNN, without
+from mmnas_hf.speedups import HAS_ONEDNN, Linear, without
 from tiny import random_batch, tiny_config
 
 needs_onednn = pytest.mark.skipif(not HAS_ONEDNN, reason="this PyTorch has no oneDNN, with which weights are laid out")
@@ -42,6 +42,16 @@ def test_a_packed_network_answers_alike(model):
     fast = packed(model)
     assert len(layers(fast)) > 10
     torch.testing.assert_close(answers(fast), expected, rtol=1e-4, atol=1e-5)
+
+
+@needs_onednn
+@pytest.mark.parametrize("rows", [1, 2, 14, 36, 37, 500, 3000])
+@pytest.mark.parametrize(("inputs", "outputs"), [(512, 2048), (2048, 512), (300, 77)])
+def test_a_layout_serves_any_number_of_rows(rows, inputs, outputs):
+    torch.manual_seed(0)
+    layer, x = Linear(inputs, outputs), torch.randn(rows, inputs)
+    with torch.no_grad():
+        torch.testing.assert_close(PackedLinear(layer)(x), layer(x), rtol=1e-4, atol=1e-5)
 
 
 @needs_onednn
