@@ -9,7 +9,9 @@ from mmnas_hf import packed, packing
 from mmnas_hf.errors import InputError
 from mmnas_hf.modeling_mmnas import MMnasForVisualQuestionAnswering
 from mmnas_hf.packing import PackedLinear
+from mmnas_hf.pipeline_mmnas import PIPELINES
 from mmnas_hf.speedups import HAS_ONEDNN, Linear, without
+from pipelines import make_pipeline, same, unlike_inputs
 from tiny import random_batch, tiny_config
 
 needs_onednn = pytest.mark.skipif(not HAS_ONEDNN, reason="this PyTorch has no oneDNN, with which weights are laid out")
@@ -97,3 +99,13 @@ def test_small_adapted_and_other_layers_stay_as_they_are(model, monkeypatch):
     assert not layers(packed(copy.deepcopy(model).to(torch.bfloat16)))
     monkeypatch.setattr(packing, "SMALLEST", 2**30)
     assert not layers(packed(model))
+
+
+@needs_onednn
+@pytest.mark.parametrize("name", PIPELINES)
+def test_a_pipeline_says_the_same_with_a_packed_network(name):
+    pipe = make_pipeline(name).pipe
+    expected = [pipe(given) for given in unlike_inputs(pipe)]
+    pipe.model = packed(pipe.model)
+    assert layers(pipe.model)
+    assert same([pipe(given) for given in unlike_inputs(pipe)], expected, 1e-4)

@@ -1,5 +1,7 @@
 """Faster ways compute what the plain ones do, take part where they can, and can be switched off."""
 
+import os
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +9,7 @@ from torch.nn import functional as F
 
 from mmnas_hf import operations, speedups
 from mmnas_hf.errors import InputError
+from mmnas_hf.heap import KERNELS, keep_kernels
 from mmnas_hf.modeling_mmnas import Node
 from mmnas_hf.operations import OPERATIONS
 from mmnas_hf.speedups import SPEEDUPS, Dropout, Linear, frozen, without
@@ -136,6 +139,20 @@ def test_scripts_do_without_what_the_environment_says(monkeypatch):
     monkeypatch.setenv("MMNAS_WITHOUT", "gates,speed")
     ended = call("evaluate.py")
     assert "unknown speed-up 'speed'" in refusal(ended.code, ended.err, "evaluate.py")
+
+
+# Kernels
+
+
+def test_kernels_are_kept_unless_something_else_is_said(monkeypatch):
+    name, count = KERNELS
+    for given, off, expected in ((None, [], str(count)), ("7", [], "7"), (None, ["kernels"], None)):
+        monkeypatch.setenv(name, given or "")
+        if given is None:
+            monkeypatch.delenv(name)
+        with without(*off):
+            keep_kernels()
+        assert os.environ.get(name) == expected
 
 
 # Dropout
