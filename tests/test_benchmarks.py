@@ -140,7 +140,7 @@ def test_paths_take_candidates_in_turn():
     }  # fmt: skip
     pairs = Counter()
     for gates, beside in (("full", 3), ("two", 1)):
-        path = supernets.gates_in_turn(supernets.ProxylessStrategy(space, gates), space)
+        path = supernets.gates_in_turn(supernets.ProxylessStrategy(space, gates))
         for gate, (name, _) in zip(path, opened, strict=True):
             assert {other for other, weight in gate.items() if weight == 1} == {name}
         for gate, (name, _) in zip(path[4:], opened[4:], strict=True):

@@ -9,9 +9,9 @@ from torch.nn import functional as F
 
 from mmnas_hf import operations, speedups
 from mmnas_hf.errors import InputError
-from mmnas_hf.heap import KERNELS, keep_kernels
 from mmnas_hf.modeling_mmnas import Node
 from mmnas_hf.operations import OPERATIONS
+from mmnas_hf.resources import KEPT_KERNELS, KERNEL_CACHE, keep_kernels
 from mmnas_hf.speedups import SPEEDUPS, Dropout, Linear, frozen, without
 from mmnas_hf.tasks import TASKS
 from scripts import call, refusal
@@ -145,14 +145,13 @@ def test_scripts_do_without_what_the_environment_says(monkeypatch):
 
 
 def test_kernels_are_kept_unless_something_else_is_said(monkeypatch):
-    name, count = KERNELS
-    for given, off, expected in ((None, [], str(count)), ("7", [], "7"), (None, ["kernels"], None)):
-        monkeypatch.setenv(name, given or "")
+    for given, off, expected in ((None, [], str(KEPT_KERNELS)), ("7", [], "7"), (None, ["kernels"], None)):
+        monkeypatch.setenv(KERNEL_CACHE, given or "")
         if given is None:
-            monkeypatch.delenv(name)
+            monkeypatch.delenv(KERNEL_CACHE)
         with without(*off):
             keep_kernels()
-        assert os.environ.get(name) == expected
+        assert os.environ.get(KERNEL_CACHE) == expected
 
 
 # Dropout

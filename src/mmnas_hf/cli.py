@@ -27,12 +27,12 @@ from .data.fingerprint import data_fingerprint
 from .errors import InputError, RunError, first_line
 from .files import DRAFT_SUFFIX, RECORD_FILE, RESULTS_FILE, read_json, write_json
 from .genotype import DECODER_CANDIDATES, DECODER_NODES, ENCODER_CANDIDATES, ENCODER_NODES, SearchSpace
-from .heap import keep_resources
 from .hub import Place
 from .launches import first_decides
 from .modeling_mmnas import MMnasForTask
 from .operations import OPERATIONS
 from .processing_mmnas import MMnasProcessor
+from .resources import keep_resources
 from .runs import RunRecord, read_arguments
 from .sharing.models import push_run
 from .speedups import without

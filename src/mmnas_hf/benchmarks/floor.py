@@ -93,7 +93,7 @@ def time_cases(cases: Mapping[str, Case], rounds: int) -> dict[str, Timing]:
 
 
 def straightforward(step: Step) -> Step:
-    """The same step without speed-ups, but for kept memory: that is a setting of the process that both forms run in."""
+    """The same step without speed-ups, but for what a process keeps: both forms run in it."""
 
     def run() -> None:
         with without(*SPEEDUPS):

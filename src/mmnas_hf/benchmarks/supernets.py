@@ -1,7 +1,7 @@
 """The two steps of a search on random batches: supernets of any size, and any number of candidates a node.
 
-A path's operations cost up to a third more or less than another's, so that one that is drawn tells of its luck: nodes
-take their candidates in turn instead, as often each, which costs what steps cost on average.
+Of 100 drawn paths one has 14 % fewer products than they have on average, and one 19 % more, so that any of them would
+tell of its luck. Nodes take their candidates in turn instead, as often each, which has as many as the average.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -105,7 +105,7 @@ def architecture_step(sizes: Sizes, gates: str) -> Step:
 
     def step() -> None:
         with frozen(model):
-            strategy.update(model(**batch, path=gates_in_turn(strategy, model.config.space)).loss)
+            strategy.update(model(**batch, path=gates_in_turn(strategy)).loss)
 
     return step
 
@@ -115,15 +115,16 @@ def path_in_turn(space: SearchSpace) -> Path:
     return [{names[number % len(names)]: 1.0} for number, names in enumerate(space.nodes)]
 
 
-def gates_in_turn(strategy: ProxylessStrategy, space: SearchSpace) -> Path:
-    """Binary gates of which `path_in_turn` is open; beside it all candidates, or one that is another in turn."""
+def gates_in_turn(strategy: ProxylessStrategy) -> Path:
+    """Binary gates of which those of `path_in_turn` are open; the others are all, or of each node another in turn."""
     rivals, actives = [], []
-    for number, names in enumerate(space.nodes):
-        count = len(names)
-        open_gate, turn = number % count, 1 + number // count % max(1, count - 1)
-        beside = range(count) if strategy.gates == "full" else {open_gate, (open_gate + turn) % count}
-        rivals.append(torch.tensor(sorted(beside)))
-        actives.append(sorted(beside).index(open_gate))
+    nodes, path = strategy.space.nodes, path_in_turn(strategy.space)
+    for number, (names, opened) in enumerate(zip(nodes, path, strict=True)):
+        count, active = len(names), names.index(*opened)
+        turn = 1 + number // count % max(1, count - 1)
+        rival = sorted(range(count) if strategy.gates == "full" else {active, (active + turn) % count})
+        rivals.append(torch.tensor(rival))
+        actives.append(rival.index(active))
     return strategy.gated_path(rivals, actives)
 
 

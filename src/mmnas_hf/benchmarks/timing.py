@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..heap import keep_resources
+from ..resources import keep_resources
 from ..speedups import without
 
 Clock = Callable[[], float]

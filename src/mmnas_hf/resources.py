@@ -11,7 +11,8 @@ HUGE_PAGE = 2**21
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 MADV_HUGEPAGE = 14  # sys/mman.h
 LARGEST_INT = 2**31 - 1
-KERNELS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", 2**14  # environment variable that oneDNN reads once, at its first product
+KERNEL_CACHE = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"  # environment variable that oneDNN reads once, at its first product
+KEPT_KERNELS = 2**14
 
 
 def keep_resources() -> None:
@@ -27,8 +28,7 @@ def keep_kernels() -> None:
     it makes them anew in every step, a tenth of it.
     """
     if is_on("kernels"):
-        name, count = KERNELS
-        os.environ.setdefault(name, str(count))
+        os.environ.setdefault(KERNEL_CACHE, str(KEPT_KERNELS))
 
 
 def keep_freed_memory() -> bool:
