@@ -8,7 +8,8 @@ import torch
 from mmnas_hf import packed, packing
 from mmnas_hf.errors import InputError
 from mmnas_hf.modeling_mmnas import MMnasForVisualQuestionAnswering
-from mmnas_hf.packing import PackedLinear
+from mmnas_hf.operations import MultiHeadAttention
+from mmnas_hf.packing import Packed, PackedAttention, PackedLinear, PackedNorm
 from mmnas_hf.pipeline_mmnas import PIPELINES
 from mmnas_hf.speedups import HAS_ONEDNN, Linear, without
 from pipelines import make_pipeline, same, unlike_inputs
@@ -29,7 +30,7 @@ def model():
 
 
 def layers(model):
-    return [layer for layer in model.modules() if isinstance(layer, PackedLinear)]
+    return [layer for layer in model.modules() if isinstance(layer, Packed)]
 
 
 @torch.no_grad()
@@ -39,10 +40,20 @@ def answers(model):
 
 
 @needs_onednn
-def test_a_packed_network_answers_alike(model):
+@pytest.mark.parametrize("attention_bias", [False, True])
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_a_packed_network_answers_alike(attention_bias, implementation):
+    torch.manual_seed(0)
+    model = MMnasForVisualQuestionAnswering(tiny_config(genotype="SF|RGF", attention_bias=attention_bias)).eval()
+    for name, parameter in model.named_parameters():
+        if "norm" in name:
+            torch.nn.init.uniform_(parameter, 0.5, 1.5)
     expected = answers(model)
     fast = packed(model)
-    assert len(layers(fast)) > 10
+    fast.set_attn_implementation(implementation)
+    assert {type(layer) for layer in layers(fast)} == {PackedLinear, PackedNorm}
+    assert sum(isinstance(module, PackedAttention) for module in fast.modules()) == len("SRG")
+    assert sum(layer.then == "relu" for layer in layers(fast) if isinstance(layer, PackedLinear)) == len("FF")
     torch.testing.assert_close(answers(fast), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -98,7 +109,21 @@ def test_small_adapted_and_other_layers_stay_as_they_are(model, monkeypatch):
         assert not layers(packed(model))
     assert not layers(packed(copy.deepcopy(model).to(torch.bfloat16)))
     monkeypatch.setattr(packing, "SMALLEST", 2**30)
-    assert not layers(packed(model))
+    assert all(isinstance(layer, PackedNorm) for layer in layers(packed(model)))
+
+
+@pytest.mark.parametrize("name", ["key", "value"])
+def test_an_attention_with_an_adapted_layer_asks_it(model, name):
+    class Adapted(Linear):
+        def forward(self, x):
+            return super().forward(x) + 1
+
+    for attention in (module for module in list(model.modules()) if isinstance(module, MultiHeadAttention)):
+        getattr(attention, name).__class__ = Adapted
+    expected = answers(model)
+    fast = packed(model)
+    assert not any(isinstance(module, PackedAttention) for module in fast.modules())
+    torch.testing.assert_close(answers(fast), expected, rtol=1e-4, atol=1e-5)
 
 
 @needs_onednn

@@ -184,6 +184,15 @@ def test_neighbours_are_dropped_independently():
         assert abs((kept[distance:] * kept[:-distance]).mean().item()) < 0.001
 
 
+def test_draws_begin_independently():
+    torch.manual_seed(0)
+    begun = torch.stack([speedups.draw(torch.empty(16)).float() for _ in range(20_000)])
+    deviation = 2**16 / 12**0.5
+    assert begun.mean(0).abs().max().item() < 4 * deviation / 20_000**0.5
+    assert begun.std(0).div(deviation).sub(1).abs().max().item() < 0.02
+    assert torch.corrcoef(begun.T).fill_diagonal_(0).abs().max().item() < 4 / 20_000**0.5
+
+
 def test_dropout_of_what_does_not_train_is_nothing():
     x = torch.ones(5, 5)
     assert Dropout(0.5).eval()(x).equal(x)
@@ -207,22 +216,29 @@ def test_a_feed_forward_operation_drops_inner_states_and_their_gradients(fast):
     torch.testing.assert_close(x.grad, (kept * 0.01 * 64 * 2 * 0.01)[..., None].expand_as(x))
 
 
+def attend(states, bias, p):
+    """Attention of queries, keys and values [batch, positions, hidden]."""
+    return speedups.Attention.apply(*states, bias, HEADS, 0.125, p)
+
+
 def attention(p, bias, fast=True):
     """States and what is attended to, with as many keys as the bias has."""
     torch.manual_seed(0)
     counts = (4, bias.shape[-1], bias.shape[-1])
-    q, k, v = (torch.randn(2, count, 3, 64).transpose(1, 2).requires_grad_() for count in counts)
+    states = [torch.randn(2, count, HEADS * 64).requires_grad_() for count in counts]
     if fast:
-        return (q, k, v), speedups.attend(q, k, v, bias, 0.125, p)
-    return (q, k, v), F.scaled_dot_product_attention(q, k, v, bias, scale=0.125).transpose(1, 2)
+        return states, attend(states, bias, p)
+    q, k, v = (x.unflatten(2, (HEADS, 64)).transpose(1, 2) for x in states)
+    return states, F.scaled_dot_product_attention(q, k, v, bias, scale=0.125).transpose(1, 2).flatten(2)
 
 
+HEADS = 3
 KEYS = [1, 6, 16, 20]  # fewer than a vector has, as many, and more
 
 
 @pytest.mark.parametrize("together", [0, 10**6], ids=["head by head", "all heads"])
 @pytest.mark.parametrize("keys", KEYS)
-@pytest.mark.parametrize("shape", [(2, 1, 1), (2, 3, 4)])
+@pytest.mark.parametrize("shape", [(2, 1, 1), (2, HEADS, 4)])
 def test_attention_is_pytorchs(shape, keys, together, monkeypatch):
     monkeypatch.setattr(speedups, "LARGE_STATES", together)
     bias = torch.randn(*shape, keys)
@@ -250,7 +266,7 @@ def test_attention_with_dropout_has_the_gradient_of_what_it_computed(keys):
         for sign in (1, -1):
             moved = [x.detach() + (sign * step * direction if place == number else 0) for place, x in enumerate(inputs)]
             attention(0.0, bias)  # draws as many numbers as before
-            ends.append((speedups.attend(*moved, bias, 0.125, 0.4) * weight).sum())
+            ends.append((attend(moved, bias, 0.4) * weight).sum())
         expected = (gradient * direction).sum()
         assert ((ends[0] - ends[1]) / (2 * step)).item() == pytest.approx(expected.item(), rel=0.02, abs=0.02)
 

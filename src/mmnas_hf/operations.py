@@ -13,7 +13,7 @@ from .boxes import relations, signed_relations
 from .configuration_mmnas import HEAD_SIZE, MMnasConfig
 from .errors import InputError
 from .genotype import LETTERS, add_letter
-from .speedups import MINIMAL_RELATION, Activation, Linear, attend, drop, serves
+from .speedups import MINIMAL_RELATION, Activation, Attention, Linear, drop, serves
 
 EXPANSION = 4  # of the feed-forward operation's inner layer
 
@@ -129,18 +129,18 @@ class MultiHeadAttention(nn.Module):
         self.merge = Linear(size, size, bias=bias)
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        q, k, v = self.heads(self.query(x)), self.heads(self.key(memory)), self.heads(self.value(memory))
-        dropout = self.config.dropout if self.training else 0.0
+        q, k, v = self.query(x), *self.keys_and_values(memory)
+        dropout, scaling = self.config.dropout if self.training else 0.0, HEAD_SIZE**-0.5
         implementation = self.config._attn_implementation
         if implementation == "sdpa" and dropout < 1 and serves("attention", q, mask):
-            states = attend(q, k, v, mask, HEAD_SIZE**-0.5, dropout)
-        else:
-            interface = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention)
-            states, _ = interface(self, q, k, v, mask, dropout=dropout, scaling=HEAD_SIZE**-0.5)
+            return self.merge(Attention.apply(q, k, v, mask, q.shape[2] // HEAD_SIZE, scaling, dropout))
+        q, k, v = (states.unflatten(-1, (-1, HEAD_SIZE)).transpose(1, 2) for states in (q, k, v))
+        interface = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention)
+        states, _ = interface(self, q, k, v, mask, dropout=dropout, scaling=scaling)
         return self.merge(states.flatten(2))
 
-    def heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (-1, HEAD_SIZE)).transpose(1, 2)  # [batch, heads, positions, size]
+    def keys_and_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        return self.key(memory), self.value(memory)
 
 
 @operation("self_att_64")

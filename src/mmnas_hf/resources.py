@@ -10,7 +10,7 @@ RESERVED_BLOCKS, BLOCK_BYTES = 4, 2**31 - 2**21  # as large as glibc lets a bloc
 HUGE_PAGE = 2**21
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 MADV_HUGEPAGE = 14  # sys/mman.h
-LARGEST_INT = 2**31 - 1
+LARGEST_INT, NEVER = 2**31 - 1, -1
 KERNEL_CACHE = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"  # environment variable that oneDNN reads once, at its first product
 KEPT_KERNELS = 2**14
 
@@ -44,7 +44,7 @@ def keep_freed_memory() -> bool:
     libc.free.argtypes = [ctypes.c_void_p]
     libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     libc.mallopt(M_MMAP_THRESHOLD, LARGEST_INT)
-    libc.mallopt(M_TRIM_THRESHOLD, LARGEST_INT)
+    libc.mallopt(M_TRIM_THRESHOLD, NEVER)
     blocks = [block for block in (libc.malloc(BLOCK_BYTES) for _ in range(RESERVED_BLOCKS)) if block]
     for block in blocks:
         first = -(-block // HUGE_PAGE) * HUGE_PAGE

@@ -5,8 +5,10 @@ than single precision, under autocast and while a network is compiled.
 """
 
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,7 @@ PAIRS_AT_A_TIME = 20_000  # whose hidden layers stay in a processor's cache
 PAIRS_OF_A_BLOCK = 2048
 ELEMENTS_AT_A_TIME = 2**18  # that dropout works on while they are in cache
 STEPS_16_BITS = 2**16
+WARM_UP = 12  # numbers, until each depends on all of a seed of SFC64: as many as its author leaves out
 SMALL_PRODUCT = 2**20  # multiplications, from which on a faster product is worth its call
 LARGE_PRODUCT = 2**22  # where its gradient is called from Python, too
 KEYS_OF_A_VECTOR = 16  # in single precision, and the widest vectors there are
@@ -119,8 +122,9 @@ class Product(torch.autograd.Function):
         return dx, dweight, rows.sum(0) if for_bias else None
 
 
-def multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:
+    """x W' + b, and what comes then: nothing, or a function of the library's, as "relu"."""
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "")
 
 
 def multiply_rows(x: Tensor, y: Tensor) -> Tensor:
@@ -164,10 +168,22 @@ class Dropped(torch.autograd.Function):
 
 
 def draw(x: Tensor) -> Tensor:
-    """A random number of 16 bits for each element."""
-    generator = np.random.Generator(np.random.SFC64(torch.randint(2**63 - 1, ()).item()))
-    bits = generator.integers(0, 2**64, -(-x.numel() // 4), dtype=np.uint64).view(np.int16)
-    return torch.from_numpy(bits[: x.numel()]).view(x.shape)
+    """A random number of 16 bits for each element, of a generator that begins where PyTorch's tells it to."""
+    seed = torch.randint(-(2**63), 2**63 - 1, (3,)).numpy().view(np.uint64)
+    generator = generators.sfc64  # set anew, for to make one takes as long as many numbers
+    generator.state = {**generator.state, "state": {"state": np.append(seed, np.uint64(1))}}
+    words = generator.random_raw(WARM_UP + -(-x.numel() // 4))[WARM_UP:]
+    return torch.from_numpy(words.view(np.int16)[: x.numel()]).view(x.shape)
+
+
+class Generators(threading.local):
+    """One for each thread, so that none draws between another's seed and its numbers."""
+
+    def __init__(self) -> None:
+        self.sfc64 = np.random.SFC64()
+
+
+generators = Generators()
 
 
 def dropped(x: Tensor, draws: Tensor, p: float, out: Tensor | None = None) -> Tensor:
@@ -222,71 +238,81 @@ class ActivatedInPlace(torch.autograd.Function):
 # Attention
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scaling: float, p: float) -> Tensor:
-    """Attention of states [batch, heads, positions, size] with dropout: [batch, queries, heads, size].
-
-    The bias fits the weights [batch, heads, queries, keys]. Too few keys for a vector of the processor's are filled up,
-    for PyTorch takes them one at a time.
-    """
-    if (missing := KEYS_OF_A_VECTOR - k.shape[2]) > 0:
-        k, v = F.pad(k, (0, 0, 0, missing)), F.pad(v, (0, 0, 0, missing))
-        bias = F.pad(bias, (0, missing), value=-math.inf)
-    return Attention.apply(q, k, v, bias, scaling, p)
-
-
 class Attention(torch.autograd.Function):
-    """Attention a few heads at a time so that weights stay in cache, which keeps them and two bytes each for dropout.
+    """Attention of states [batch, positions, hidden], some heads at a time, with dropout of its weights.
 
-    PyTorch's fused kernel for CPUs has no dropout and no gradient of a bias; what it does instead reads and writes
-    weights nine times more.
+    The bias fits the weights [batch, heads, queries, keys]. PyTorch's fused kernel for CPUs has no dropout and no
+    gradient of a bias; what it does instead reads and writes weights nine times more. Here they stay in cache, and two
+    bytes each are kept for dropout. Too few keys for a vector of the processor's are filled up, for PyTorch takes them
+    one at a time.
     """
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scaling: float, p: float) -> Tensor:
-        attended, biases = q.new_empty(q.transpose(1, 2).shape), bias.expand(-1, q.shape[1], -1, -1)
-        weights, draws = [], []
-        ctx.parts, ctx.p = heads_at_a_time(q, k), p
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, heads: int, scaling: float, p: float
+    ) -> Tensor:
+        ctx.keys, ctx.bias_shape, ctx.scaling, ctx.p = k.shape[1], bias.shape, scaling, p
+        q, k, v = (x.unflatten(2, (heads, -1)) for x in (q, k, v))
+        missing = max(0, KEYS_OF_A_VECTOR - ctx.keys)
+        biases = (F.pad(bias, (0, missing), value=-math.inf) if missing else bias).expand(-1, heads, -1, -1)
+        attended, kept = q.new_empty(q.shape), []
+        ctx.parts = heads_at_a_time(q, k)
         for part in ctx.parts:
-            scores = q[:, part] @ k[:, part].mT
-            used = torch.add(biases[:, part], scores, alpha=scaling, out=scores).softmax(-1)
-            weights.append(used)
-            if p:
-                draws.append(draw(used))
-                used = dropped(used, draws[-1], p)
-            attended[:, :, part] = (used @ v[:, part]).transpose(1, 2)
-        ctx.save_for_backward(q, k, v, *weights, *draws)
-        ctx.scaling, ctx.bias_shape = scaling, bias.shape
-        return attended
+            queries, keys, values = rows_of(q, part), rows_of(k, part, missing), rows_of(v, part, missing)
+            scores = torch.baddbmm(biases[:, part].flatten(0, 1), queries, keys.mT, alpha=scaling)
+            used = weights = scores.softmax(-1)
+            draws = draw(weights) if p else None
+            if draws is not None:
+                used = dropped(weights, draws, p)
+            put_rows(attended, part, used @ values)
+            kept.extend((queries, keys, values, weights, draws))
+        ctx.save_for_backward(*kept)
+        return attended.flatten(2)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, *kept = ctx.saved_tensors
-        weights, draws = kept[: len(ctx.parts)], kept[len(ctx.parts) :]
-        dq, dk, dv = (x.new_empty(x.transpose(1, 2).shape).transpose(1, 2) for x in (q, k, v))
-        dbiases = q.new_empty(*q.shape[:3], k.shape[2]) if ctx.needs_input_grad[3] else None
-        for number, (part, weight) in enumerate(zip(ctx.parts, weights, strict=True)):
-            dattended = gradient[:, :, part].transpose(1, 2)
-            dweight, used = dattended @ v[:, part].mT, weight
-            if draws:
-                dropped(dweight, draws[number], ctx.p, out=dweight)
-                used = dropped(weight, draws[number], ctx.p)
-            dv[:, part] = used.mT @ dattended
-            dscores = torch.ops.aten._softmax_backward_data(dweight, weight, -1, weight.dtype)
+        heads = ctx.parts[-1].stop
+        gradient = gradient.unflatten(2, (heads, -1))
+        dq = gradient.new_empty(gradient.shape)
+        dk, dv = (gradient.new_empty(len(gradient), ctx.keys, *gradient.shape[2:]) for _ in range(2))
+        wants_bias = ctx.needs_input_grad[3]
+        dbiases = gradient.new_empty(len(gradient), heads, len(gradient[0]), ctx.keys) if wants_bias else None
+        kept = iter(ctx.saved_tensors)
+        for part in ctx.parts:
+            queries, keys, values, weights, draws = islice(kept, 5)
+            dattended = rows_of(gradient, part)
+            dweights, used = dattended @ values.mT, weights
+            if draws is not None:
+                dropped(dweights, draws, ctx.p, out=dweights)
+                used = dropped(weights, draws, ctx.p)
+            put_rows(dv, part, used.mT @ dattended)
+            dscores = torch.ops.aten._softmax_backward_data(dweights, weights, -1, weights.dtype)
             if dbiases is not None:
-                dbiases[:, part] = dscores
+                dbiases[:, part] = dscores[..., : ctx.keys].unflatten(0, (len(gradient), -1))
             dscores = dscores.mul_(ctx.scaling)
-            dq[:, part] = dscores @ k[:, part]
-            dk[:, part] = dscores.mT @ q[:, part]
+            put_rows(dq, part, dscores @ keys)
+            put_rows(dk, part, dscores.mT @ queries)
         dbias = None if dbiases is None else dbiases.sum_to_size(ctx.bias_shape)
-        return dq, dk, dv, dbias, None, None
+        return dq.flatten(2), dk.flatten(2), dv.flatten(2), dbias, None, None, None
 
 
 def heads_at_a_time(q: Tensor, k: Tensor) -> list[slice]:
-    """All heads whose weights are few, else one by one."""
-    heads = q.shape[1]
-    size = heads if q.shape[:3].numel() * k.shape[2] < LARGE_STATES else 1
+    """All heads of states [batch, positions, heads, size] whose weights are few, else one by one."""
+    heads = q.shape[2]
+    size = heads if q.shape[:3].numel() * k.shape[1] < LARGE_STATES else 1
     return [slice(start, start + size) for start in range(0, heads, size)]
+
+
+def rows_of(x: Tensor, part: slice, missing: int = 0) -> Tensor:
+    """Some heads of x [batch, positions, heads, size] as [batch * some, positions, size], and so many rows of zeros."""
+    x = x[:, :, part].transpose(1, 2)
+    return (F.pad(x, (0, 0, 0, missing)) if missing else x).flatten(0, 1)
+
+
+def put_rows(x: Tensor, part: slice, rows: Tensor) -> None:
+    """Write into x what `rows_of` takes from it."""
+    x[:, :, part] = rows.unflatten(0, (len(x), -1))[:, :, : x.shape[1]].transpose(1, 2)
 
 
 # Gates
