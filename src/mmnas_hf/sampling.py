@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import Sampler
 
 GROUPED = "group_by_length"  # of Trainer's `train_sampling_strategy`
-BATCHES_SORTED = 50  # together, as in Trainer: so many that their rows fit each other, and so few that they differ
+BATCHES_SORTED = 100  # together: so many that their rows fit each other, and so few that they differ
 
 
 class GroupedByRegions(Sampler[int]):
