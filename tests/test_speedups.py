@@ -12,7 +12,7 @@ from mmnas_hf.errors import InputError
 from mmnas_hf.modeling_mmnas import Node
 from mmnas_hf.operations import OPERATIONS
 from mmnas_hf.resources import KEPT_KERNELS, KERNEL_CACHE, keep_kernels
-from mmnas_hf.speedups import SPEEDUPS, Dropout, Linear, frozen, without
+from mmnas_hf.speedups import SPEEDUPS, Dropout, Linear, OneDNN, frozen, without
 from mmnas_hf.tasks import TASKS
 from scripts import call, refusal
 from tiny import every_operation, random_batch, tiny_config
@@ -287,22 +287,68 @@ def test_relations_do_not_depend_on_their_blocks(block, monkeypatch):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.skipif(not speedups.HAS_ONEDNN, reason="this PyTorch has no oneDNN, with which nothing is multiplied")
-@pytest.mark.parametrize(("rows", "outputs", "inputs"), [(50, 8, 3), (50, 3, 8), (2, 8, 3), (2, 3, 8)])
-def test_gradients_of_weights_are_right_whichever_operand_is_copied(rows, outputs, inputs):
-    x, y = torch.randn(rows, outputs), torch.randn(rows, inputs)
-    torch.testing.assert_close(speedups.multiply_rows(x, y), x.t() @ y)
+needs_onednn = pytest.mark.skipif(not speedups.keeps_precision(), reason="oneDNN is not here, or rounds to bfloat16")
+
+
+@needs_onednn
+@pytest.mark.parametrize("size", [16, 64, 256, 1024])
+def test_products_with_onednn_are_of_single_precision(size):
+    torch.manual_seed(0)
+    x, y = torch.randn(size, 300), torch.randn(300, size)
+    for product in (torch.matmul, lambda x, y: torch.bmm(x[None], y[None])[0], lambda x, y: F.linear(x, y.t())):
+        found = speedups.with_onednn(product)(x, y)
+        torch.testing.assert_close(found.double(), x.double() @ y.double(), rtol=1e-4, atol=1e-4)
+
+
+@needs_onednn
+def test_onednn_is_asked_only_while_it_is_entered():
+    setting = torch.backends.mkldnn.matmul
+    before, seen = setting.fp32_precision, []
+    with OneDNN(), OneDNN():
+        seen.append(setting.fp32_precision)
+    with without("products"), OneDNN():
+        seen.append(setting.fp32_precision)
+    with pytest.raises(RuntimeError), OneDNN():
+        torch.ones(2, 3) @ torch.ones(2, 3)
+    assert seen == ["bf16", before]
+    assert setting.fp32_precision == before
+
+
+@needs_onednn
+def test_the_last_thread_that_leaves_sets_back_what_was():
+    setting, first, second = torch.backends.mkldnn.matmul, OneDNN(), OneDNN()
+    before = setting.fp32_precision
+    first.__enter__()
+    second.__enter__()
+    first.__exit__()
+    assert setting.fp32_precision == "bf16"
+    second.__exit__()
+    assert setting.fp32_precision == before
+
+
+def test_a_library_that_rounds_is_not_asked(monkeypatch):
+    monkeypatch.setattr(speedups, "error_of_product", lambda rows: 1e-2)
+    speedups.keeps_precision.cache_clear()
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    try:
+        assert not speedups.keeps_precision()
+        with OneDNN():
+            assert torch.backends.mkldnn.matmul.fp32_precision == before
+        monkeypatch.setattr(speedups, "Product", None)
+        assert Linear(4, 4)(torch.ones(2, 4)).shape == (2, 4)
+    finally:
+        speedups.keeps_precision.cache_clear()
 
 
 # Where they do not serve
 
 
-@pytest.mark.skipif(not speedups.HAS_ONEDNN, reason="this PyTorch has no oneDNN, with which nothing is multiplied")
+@needs_onednn
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_other_types_are_computed_as_written_out(dtype, monkeypatch):
-    monkeypatch.setattr(speedups, "multiply", None)
+    monkeypatch.setattr(speedups, "Product", None)
     assert Linear(4, 4).to(dtype)(torch.ones(2, 4, dtype=dtype)).dtype == dtype
-    with pytest.raises(TypeError):
+    with pytest.raises(AttributeError):
         Linear(4, 4)(torch.ones(2, 4))
 
 

@@ -13,7 +13,7 @@ from .boxes import relations, signed_relations
 from .configuration_mmnas import HEAD_SIZE, MMnasConfig
 from .errors import InputError
 from .genotype import LETTERS, add_letter
-from .speedups import MINIMAL_RELATION, Activation, Attention, Linear, drop, serves
+from .speedups import MINIMAL_RELATION, Activation, Linear, attend, drop, serves
 
 EXPANSION = 4  # of the feed-forward operation's inner layer
 
@@ -133,7 +133,7 @@ class MultiHeadAttention(nn.Module):
         dropout, scaling = self.config.dropout if self.training else 0.0, HEAD_SIZE**-0.5
         implementation = self.config._attn_implementation
         if implementation == "sdpa" and dropout < 1 and serves("attention", q, mask):
-            return self.merge(Attention.apply(q, k, v, mask, q.shape[2] // HEAD_SIZE, scaling, dropout))
+            return self.merge(attend(q, k, v, mask, q.shape[2] // HEAD_SIZE, scaling, dropout))
         q, k, v = (states.unflatten(-1, (-1, HEAD_SIZE)).transpose(1, 2) for states in (q, k, v))
         interface = ALL_ATTENTION_FUNCTIONS.get_interface(implementation, eager_attention)
         states, _ = interface(self, q, k, v, mask, dropout=dropout, scaling=scaling)

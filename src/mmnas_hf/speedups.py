@@ -5,10 +5,11 @@ than single precision, under autocast and while a network is compiled.
 """
 
 import math
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache, wraps
 from itertools import islice
+from threading import Lock, local
 from typing import Any
 
 import numpy as np
@@ -32,13 +33,14 @@ SPEEDUPS = {
     "relations": "all operations of a path project region pairs at once, a few images at a time, and keep no pair",
 }
 
-HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 MINIMAL_RELATION = 1e-6  # before the logarithm of a relation's weight
 PAIRS_AT_A_TIME = 20_000  # whose hidden layers stay in a processor's cache
 PAIRS_OF_A_BLOCK = 2048
 ELEMENTS_AT_A_TIME = 2**18  # that dropout works on while they are in cache
 STEPS_16_BITS = 2**16
 WARM_UP = 12  # numbers, until each depends on all of a seed of SFC64: as many as its author leaves out
+ROWS_TRIED, INNER = (32, 512), 512  # of products that tell how precise a library is
+LARGEST_ERROR = 1e-4  # of an element; single precision errs by 1e-6, bfloat16 by 1e-2
 SMALL_PRODUCT = 2**20  # multiplications, from which on a faster product is worth its call
 LARGE_PRODUCT = 2**22  # where its gradient is called from Python, too
 KEYS_OF_A_VECTOR = 16  # in single precision, and the widest vectors there are
@@ -96,9 +98,12 @@ class Linear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         has_graph = torch.is_grad_enabled()
         is_large = x.numel() * self.out_features >= (LARGE_PRODUCT if has_graph else SMALL_PRODUCT)
-        if HAS_ONEDNN and is_large and serves("products", x, self.weight):
-            return (Product.apply if has_graph else multiply)(x.contiguous(), self.weight, self.bias)
-        return super().forward(x)
+        if not is_large or not serves("products", x, self.weight) or not keeps_precision():
+            return super().forward(x)
+        if has_graph:
+            return Product.apply(x, self.weight, self.bias)
+        with OneDNN():
+            return super().forward(x)
 
 
 class Product(torch.autograd.Function):
@@ -108,30 +113,75 @@ class Product(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         for_x, for_weight = ctx.needs_input_grad[:2]
         ctx.save_for_backward(x if for_weight else None, weight if for_x else None)
-        return multiply(x, weight, bias)
+        with OneDNN():
+            return F.linear(x, weight, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         for_x, for_weight, for_bias = ctx.needs_input_grad
-        gradient = gradient.contiguous()
         rows = gradient.flatten(0, -2)
-        dx = multiply(gradient, weight.t(), None) if for_x else None
-        dweight = multiply_rows(rows, x.flatten(0, -2)) if for_weight else None
+        with OneDNN():
+            dx = (rows @ weight).view(*gradient.shape[:-1], -1) if for_x else None
+            dweight = rows.t() @ x.flatten(0, -2) if for_weight else None
         return dx, dweight, rows.sum(0) if for_bias else None
 
 
-def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:
-    """x W' + b, and what comes then: nothing, or a function of the library's, as "relu"."""
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "")
+class OneDNN:
+    """While this is entered, PyTorch multiplies matrices with oneDNN, if that keeps single precision.
+
+    PyTorch does so for those who allow that numbers are rounded to bfloat16. oneDNN takes that as leave, and makes use
+    of it on processors with tiles for such numbers; there, PyTorch's usual library stays.
+    """
+
+    lock, entered, before = Lock(), 0, ""
+
+    def __enter__(self) -> None:
+        self.serves = is_on("products") and keeps_precision()
+        if self.serves:
+            with OneDNN.lock:
+                if not OneDNN.entered:
+                    OneDNN.before = torch.backends.mkldnn.matmul.fp32_precision
+                    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+                OneDNN.entered += 1
+
+    def __exit__(self, *_: object) -> None:
+        if self.serves:
+            with OneDNN.lock:
+                OneDNN.entered -= 1
+                if not OneDNN.entered:
+                    torch.backends.mkldnn.matmul.fp32_precision = OneDNN.before
 
 
-def multiply_rows(x: Tensor, y: Tensor) -> Tensor:
-    """x' y; the library copies its first operand if that is transposed, and who gets a transposed result copies it."""
-    if x.numel() > y.numel() + x.shape[1] * y.shape[1]:
-        return multiply(y.t(), x.t(), None).t()
-    return multiply(x.t(), y.t(), None)
+def with_onednn(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def run(*given: Any) -> Any:
+        with OneDNN():
+            return function(*given)
+
+    return run
+
+
+@cache
+def keeps_precision() -> bool:
+    """Whether products are as precise with oneDNN, where PyTorch has it, when they may be less so."""
+    if not torch.backends.mkldnn.is_available() or not hasattr(torch.backends.mkldnn, "matmul"):
+        return False
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+    try:
+        return all(error_of_product(rows) < LARGEST_ERROR for rows in ROWS_TRIED)
+    finally:
+        torch.backends.mkldnn.matmul.fp32_precision = before
+
+
+def error_of_product(rows: int) -> float:
+    """The largest error of any element of a product, beside the deviation of its elements."""
+    generator = torch.Generator().manual_seed(rows)
+    x, y = (torch.randn(size, INNER, generator=generator, dtype=torch.float32, device="cpu") for size in (rows, INNER))
+    with torch.inference_mode():
+        return (x @ y.t() - x.double() @ y.double().t()).abs().max().item() / INNER**0.5
 
 
 # Dropout
@@ -176,7 +226,7 @@ def draw(x: Tensor) -> Tensor:
     return torch.from_numpy(words.view(np.int16)[: x.numel()]).view(x.shape)
 
 
-class Generators(threading.local):
+class Generators(local):
     """One for each thread, so that none draws between another's seed and its numbers."""
 
     def __init__(self) -> None:
@@ -238,22 +288,37 @@ class ActivatedInPlace(torch.autograd.Function):
 # Attention
 
 
-class Attention(torch.autograd.Function):
-    """Attention of states [batch, positions, hidden], some heads at a time, with dropout of its weights.
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, heads: int, scaling: float, p: float) -> Tensor:
+    """Attention of states [batch, positions, hidden] with dropout of its weights.
 
-    The bias fits the weights [batch, heads, queries, keys]. PyTorch's fused kernel for CPUs has no dropout and no
-    gradient of a bias; what it does instead reads and writes weights nine times more. Here they stay in cache, and two
-    bytes each are kept for dropout. Too few keys for a vector of the processor's are filled up, for PyTorch takes them
-    one at a time.
+    The bias fits the weights [batch, heads, queries, keys]. Too few keys for a vector of the processor's are filled up,
+    for PyTorch takes them one at a time.
+    """
+    states = [x.unflatten(2, (heads, -1)) for x in (q, k, v)]
+    if p or torch.is_grad_enabled() or len(heads_at_a_time(*states[:2])) > 1:
+        return Attention.apply(q, k, v, bias, heads, scaling, p)
+    q, k, v = (x.transpose(1, 2) for x in states)
+    if missing := missing_keys(k.shape[2]):
+        k, v, bias = *(F.pad(x, (0, 0, 0, missing)) for x in (k, v)), F.pad(bias, (0, missing), value=-math.inf)
+    weights = torch.add(bias, q @ k.mT, alpha=scaling).softmax(-1)
+    return (weights @ v).transpose(1, 2).flatten(2)
+
+
+class Attention(torch.autograd.Function):
+    """Attention some heads at a time so that weights stay in cache, which keeps them and two bytes each for dropout.
+
+    PyTorch's fused kernel for CPUs has no dropout and no gradient of a bias; what it does instead reads and writes
+    weights nine times more.
     """
 
     @staticmethod
+    @with_onednn
     def forward(
         ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, heads: int, scaling: float, p: float
     ) -> Tensor:
         ctx.keys, ctx.bias_shape, ctx.scaling, ctx.p = k.shape[1], bias.shape, scaling, p
         q, k, v = (x.unflatten(2, (heads, -1)) for x in (q, k, v))
-        missing = max(0, KEYS_OF_A_VECTOR - ctx.keys)
+        missing = missing_keys(ctx.keys)
         biases = (F.pad(bias, (0, missing), value=-math.inf) if missing else bias).expand(-1, heads, -1, -1)
         attended, kept = q.new_empty(q.shape), []
         ctx.parts = heads_at_a_time(q, k)
@@ -271,6 +336,7 @@ class Attention(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @with_onednn
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         heads = ctx.parts[-1].stop
         gradient = gradient.unflatten(2, (heads, -1))
@@ -295,6 +361,10 @@ class Attention(torch.autograd.Function):
             put_rows(dk, part, dscores.mT @ queries)
         dbias = None if dbiases is None else dbiases.sum_to_size(ctx.bias_shape)
         return dq.flatten(2), dk.flatten(2), dv.flatten(2), dbias, None, None, None
+
+
+def missing_keys(keys: int) -> int:
+    return max(0, KEYS_OF_A_VECTOR - keys)
 
 
 def heads_at_a_time(q: Tensor, k: Tensor) -> list[slice]:
@@ -356,6 +426,7 @@ class RelationShifts(torch.autograd.Function):
     """
 
     @staticmethod
+    @with_onednn
     def forward(ctx: Any, pairs: Tensor, v: Tensor, c: Tensor, *projections: Tensor) -> tuple[Tensor, ...]:
         ctx.save_for_backward(pairs, v, c, *projections)
         ctx.set_materialize_grads(False)  # an operation behind a closed gate asks for none, and gets none
@@ -372,6 +443,7 @@ class RelationShifts(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @with_onednn
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         pairs, v, c, *projections = ctx.saved_tensors
         blocks = block_shape(pairs.shape[1])
