@@ -9,11 +9,10 @@ from transformers import PreTrainedModel
 
 from .errors import InputError
 from .operations import FeedForward, LayerNorm, MultiHeadAttention
-from .speedups import Linear, serves
+from .speedups import HAS_ONEDNN, Linear, multiply, serves
 
 Network = TypeVar("Network", bound=PreTrainedModel)
 
-HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 SMALLEST = 2**16  # elements of a weight that is worth it: fewer stay in cache, however they lie
 ROWS = 36  # that a layout is chosen for, which then is as good for any other number of them
 
@@ -70,7 +69,7 @@ class PackedLinear(Packed):
         self.bias, self.then = layer.bias, then
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.ops.mkldnn._linear_pointwise(x.contiguous(), self.weight, self.bias, self.then, [], "")
+        return multiply(x.contiguous(), self.weight, self.bias, self.then)
 
 
 class PackedNorm(Packed, nn.LayerNorm):

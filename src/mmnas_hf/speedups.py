@@ -33,6 +33,7 @@ SPEEDUPS = {
     "relations": "all operations of a path project region pairs at once, a few images at a time, and keep no pair",
 }
 
+HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 MINIMAL_RELATION = 1e-6  # before the logarithm of a relation's weight
 PAIRS_AT_A_TIME = 20_000  # whose hidden layers stay in a processor's cache
 PAIRS_OF_A_BLOCK = 2048
@@ -98,12 +99,9 @@ class Linear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         has_graph = torch.is_grad_enabled()
         is_large = x.numel() * self.out_features >= (LARGE_PRODUCT if has_graph else SMALL_PRODUCT)
-        if not is_large or not serves("products", x, self.weight) or not keeps_precision():
-            return super().forward(x)
-        if has_graph:
-            return Product.apply(x, self.weight, self.bias)
-        with OneDNN():
-            return super().forward(x)
+        if HAS_ONEDNN and is_large and serves("products", x, self.weight):
+            return (Product.apply if has_graph else multiply)(x.contiguous(), self.weight, self.bias)
+        return super().forward(x)
 
 
 class Product(torch.autograd.Function):
@@ -113,8 +111,7 @@ class Product(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         for_x, for_weight = ctx.needs_input_grad[:2]
         ctx.save_for_backward(x if for_weight else None, weight if for_x else None)
-        with OneDNN():
-            return F.linear(x, weight, bias)
+        return multiply(x, weight, bias)
 
     @staticmethod
     @once_differentiable
@@ -126,6 +123,11 @@ class Product(torch.autograd.Function):
             dx = (rows @ weight).view(*gradient.shape[:-1], -1) if for_x else None
             dweight = rows.t() @ x.flatten(0, -2) if for_weight else None
         return dx, dweight, rows.sum(0) if for_bias else None
+
+
+def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:
+    """x W' + b, and what comes then: nothing, or a function of the library's, as "relu"."""
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "")
 
 
 class OneDNN:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..flops import count_flops
-from ..speedups import SPEEDUPS, keeps_precision, with_onednn, without
+from ..speedups import HAS_ONEDNN, SPEEDUPS, multiply, without
 from .timing import PERCENT, alone, in_turns, medians, peak_memory, significant
 
 PROBE_SIZE = 2048  # of the square matrices whose product tells the machine's rate
@@ -104,13 +104,17 @@ def straightforward(step: Step) -> Step:
 
 def make_probes() -> dict[str, Step]:
     """A probe for each of PyTorch's libraries, the usual one first."""
-    return {PROBE: make_probe(), **({ONEDNN_PROBE: make_probe(with_onednn(torch.matmul))} if keeps_precision() else {})}
+    return {PROBE: make_probe(), **({ONEDNN_PROBE: make_probe(with_onednn)} if HAS_ONEDNN else {})}
 
 
 def make_probe(product: Callable[[Tensor, Tensor], Tensor] = torch.matmul) -> Step:
     """A product of two square matrices."""
     square = torch.rand(PROBE_SIZE, PROBE_SIZE)
     return partial(product, square, square)
+
+
+def with_onednn(x: Tensor, y: Tensor) -> Tensor:
+    return multiply(x, y.t(), None)
 
 
 def probe_flops() -> int:

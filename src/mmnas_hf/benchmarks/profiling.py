@@ -20,6 +20,7 @@ PRODUCT_OPERATORS = (
     "aten::addmm",
     "aten::bmm",
     "aten::baddbmm",
+    "mkldnn::_linear_pointwise",
     "aten::mkldnn_rnn_layer",
     "aten::mkldnn_rnn_layer_backward",
 )
