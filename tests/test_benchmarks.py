@@ -28,6 +28,7 @@ from mmnas_hf.benchmarks import (
 from mmnas_hf.errors import RunError
 from mmnas_hf.genotype import LETTERS
 from mmnas_hf.operations import OPERATIONS
+from mmnas_hf.sampling import BATCHES_SORTED
 
 TINY = supernets.Sizes(64, 2, 3, 20, 2, 3, feature_size=16, vocabulary=50, answers=7)
 
@@ -113,7 +114,7 @@ def test_steps_are_held_against_their_matrix_products():
 def test_grouped_batches_are_padded_less():
     sizes = TINY._replace(batch=8, regions=100)
     grouped, ungrouped = (grouping.batches_of_counts(sizes, kind) for kind in (True, False))
-    assert len(grouped) == len(ungrouped) == 50
+    assert len(grouped) == len(ungrouped) == BATCHES_SORTED
     assert {len(batch) for batch in grouped + ungrouped} == {8}
     work = {kind: sum(map(max, grouping.typical(batches, 10))) for kind, batches in (("g", grouped), ("u", ungrouped))}
     assert work["g"] < 0.8 * work["u"]
