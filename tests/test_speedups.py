@@ -216,18 +216,13 @@ def test_a_feed_forward_operation_drops_inner_states_and_their_gradients(fast):
     torch.testing.assert_close(x.grad, (kept * 0.01 * 64 * 2 * 0.01)[..., None].expand_as(x))
 
 
-def attend(states, bias, p):
-    """Attention of queries, keys and values [batch, positions, hidden]."""
-    return speedups.Attention.apply(*states, bias, HEADS, 0.125, p)
-
-
 def attention(p, bias, fast=True):
     """States and what is attended to, with as many keys as the bias has."""
     torch.manual_seed(0)
     counts = (4, bias.shape[-1], bias.shape[-1])
     states = [torch.randn(2, count, HEADS * 64).requires_grad_() for count in counts]
     if fast:
-        return states, attend(states, bias, p)
+        return states, speedups.attend(*states, bias, HEADS, 0.125, p)
     q, k, v = (x.unflatten(2, (HEADS, 64)).transpose(1, 2) for x in states)
     return states, F.scaled_dot_product_attention(q, k, v, bias, scale=0.125).transpose(1, 2).flatten(2)
 
@@ -236,11 +231,16 @@ HEADS = 3
 KEYS = [1, 6, 16, 20]  # fewer than a vector has, as many, and more
 
 
-@pytest.mark.parametrize("together", [0, 10**6], ids=["head by head", "all heads"])
+@pytest.fixture(params=["head by head", "all heads", "written out"])
+def way(request, monkeypatch):
+    monkeypatch.setattr(speedups, "LARGE_STATES", 0 if request.param == "head by head" else 10**6)
+    monkeypatch.setattr(speedups, "MANY_WEIGHTS", 10**6 if request.param == "written out" else 0)
+
+
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("keys", KEYS)
 @pytest.mark.parametrize("shape", [(2, 1, 1), (2, HEADS, 4)])
-def test_attention_is_pytorchs(shape, keys, together, monkeypatch):
-    monkeypatch.setattr(speedups, "LARGE_STATES", together)
+def test_attention_is_pytorchs(shape, keys):
     bias = torch.randn(*shape, keys)
     bias[0, ..., keys // 2 + 1 :] = torch.finfo(torch.float32).min / 2  # padding
     bias.requires_grad_()
@@ -252,6 +252,7 @@ def test_attention_is_pytorchs(shape, keys, together, monkeypatch):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("keys", KEYS)
 def test_attention_with_dropout_has_the_gradient_of_what_it_computed(keys):
     """Numerically: the same seed drops the same weights."""
@@ -266,7 +267,7 @@ def test_attention_with_dropout_has_the_gradient_of_what_it_computed(keys):
         for sign in (1, -1):
             moved = [x.detach() + (sign * step * direction if place == number else 0) for place, x in enumerate(inputs)]
             attention(0.0, bias)  # draws as many numbers as before
-            ends.append((attend(moved, bias, 0.4) * weight).sum())
+            ends.append((speedups.attend(*moved, bias, HEADS, 0.125, 0.4) * weight).sum())
         expected = (gradient * direction).sum()
         assert ((ends[0] - ends[1]) / (2 * step)).item() == pytest.approx(expected.item(), rel=0.02, abs=0.02)
 

@@ -45,6 +45,7 @@ LARGEST_ERROR = 1e-4  # of an element; single precision errs by 1e-6, bfloat16 b
 SMALL_PRODUCT = 2**20  # multiplications, from which on a faster product is worth its call
 LARGE_PRODUCT = 2**22  # where its gradient is called from Python, too
 KEYS_OF_A_VECTOR = 16  # in single precision, and the widest vectors there are
+MANY_WEIGHTS = 2**16  # of attention, which are worth a gradient that is called from Python
 LARGE_STATES = 2**18  # elements, which are too many for the fastest caches: a pass over them less is worth it
 
 _off: set[str] = set()
@@ -296,14 +297,13 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, heads: int, scaling: f
     The bias fits the weights [batch, heads, queries, keys]. Too few keys for a vector of the processor's are filled up,
     for PyTorch takes them one at a time.
     """
-    states = [x.unflatten(2, (heads, -1)) for x in (q, k, v)]
-    if p or torch.is_grad_enabled() or len(heads_at_a_time(*states[:2])) > 1:
+    if q.shape[:2].numel() * heads * k.shape[1] >= MANY_WEIGHTS:
         return Attention.apply(q, k, v, bias, heads, scaling, p)
-    q, k, v = (x.transpose(1, 2) for x in states)
+    q, k, v = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k, v))
     if missing := missing_keys(k.shape[2]):
         k, v, bias = *(F.pad(x, (0, 0, 0, missing)) for x in (k, v)), F.pad(bias, (0, missing), value=-math.inf)
     weights = torch.add(bias, q @ k.mT, alpha=scaling).softmax(-1)
-    return (weights @ v).transpose(1, 2).flatten(2)
+    return (drop(weights, p, training=True) @ v).transpose(1, 2).flatten(2)
 
 
 class Attention(torch.autograd.Function):

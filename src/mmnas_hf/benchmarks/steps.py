@@ -13,7 +13,7 @@ from .supernets import PUBLISHED, Sizes, architecture_step, make_weight_step, ra
 from .timing import PERCENT, alone, in_turns, medians, significant
 
 SIZES, WIDE, MANY = PUBLISHED, 512, 16  # sizes, the larger hidden size, and the larger number of candidates
-ROUNDS = 3
+ROUNDS = 5
 GROUPED, UNGROUPED = 8, 2  # batches: those of similar images differ from each other
 
 
