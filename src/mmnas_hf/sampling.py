@@ -11,7 +11,7 @@ BATCHES_SORTED = 100  # together: so many that their rows fit each other, and so
 
 
 class GroupedByRegions(Sampler[int]):
-    """Shuffles rows, sorts a few batches of them by their number of regions, and shuffles the batches.
+    """Shuffles rows, sorts them by their number of regions, many batches at a time, and shuffles the batches.
 
     Trainer leaves batches sorted, so that a network would see images with more and more regions, and then fewer again.
     The order is a function of seed and epoch alone, so that a resumed run sees the rows that it would have seen.

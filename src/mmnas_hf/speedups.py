@@ -29,7 +29,7 @@ SPEEDUPS = {
     "kernels": "scripts keep the kernels that oneDNN makes for each shape, of which batches have many",
     "memory": "scripts keep memory that is freed, in huge pages, instead of asking for it again in every step",
     "packing": "networks that only answer hold their weights as the processor multiplies them fastest, if asked to",
-    "products": "linear layers multiply with oneDNN, which is faster than PyTorch's usual library on some processors",
+    "products": "matrices are multiplied with oneDNN, which is faster than PyTorch's usual library on some processors",
     "relations": "all operations of a path project region pairs at once, a few images at a time, and keep no pair",
 }
 
@@ -168,15 +168,16 @@ def with_onednn(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @cache
 def keeps_precision() -> bool:
-    """Whether products are as precise with oneDNN, where PyTorch has it, when they may be less so."""
+    """Whether oneDNN's products are of single precision even where less is allowed; from PyTorch 2.9 on one can ask."""
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.backends.mkldnn, "matmul"):
         return False
-    before = torch.backends.mkldnn.matmul.fp32_precision
-    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
-    try:
-        return all(error_of_product(rows) < LARGEST_ERROR for rows in ROWS_TRIED)
-    finally:
-        torch.backends.mkldnn.matmul.fp32_precision = before
+    with OneDNN.lock:
+        before = torch.backends.mkldnn.matmul.fp32_precision
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+        try:
+            return all(error_of_product(rows) < LARGEST_ERROR for rows in ROWS_TRIED)
+        finally:
+            torch.backends.mkldnn.matmul.fp32_precision = before
 
 
 def error_of_product(rows: int) -> float:
@@ -222,7 +223,7 @@ class Dropped(torch.autograd.Function):
 
 def draw(x: Tensor) -> Tensor:
     """A random number of 16 bits for each element, of a generator that begins where PyTorch's tells it to."""
-    seed = torch.randint(-(2**63), 2**63 - 1, (3,)).numpy().view(np.uint64)
+    seed = torch.randint(-(2**63), 2**63 - 1, (3,), device="cpu").numpy().view(np.uint64)
     generator = generators.sfc64  # set anew, for to make one takes as long as many numbers
     generator.state = {**generator.state, "state": {"state": np.append(seed, np.uint64(1))}}
     words = generator.random_raw(WARM_UP + -(-x.numel() // 4))[WARM_UP:]
