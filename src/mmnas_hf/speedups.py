@@ -94,43 +94,6 @@ def serves(name: str, *tensors: Tensor) -> bool:
 # Products
 
 
-class Linear(nn.Linear):
-    """PyTorch's, with the faster of its two libraries for matrix products."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        has_graph = torch.is_grad_enabled()
-        is_large = x.numel() * self.out_features >= (LARGE_PRODUCT if has_graph else SMALL_PRODUCT)
-        if HAS_ONEDNN and is_large and serves("products", x, self.weight):
-            return (Product.apply if has_graph else multiply)(x.contiguous(), self.weight, self.bias)
-        return super().forward(x)
-
-
-class Product(torch.autograd.Function):
-    """x W' + b; what only one of the gradients needs is not kept if that one is not wanted."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        for_x, for_weight = ctx.needs_input_grad[:2]
-        ctx.save_for_backward(x if for_weight else None, weight if for_x else None)
-        return multiply(x, weight, bias)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        for_x, for_weight, for_bias = ctx.needs_input_grad
-        rows = gradient.flatten(0, -2)
-        with OneDNN():
-            dx = (rows @ weight).view(*gradient.shape[:-1], -1) if for_x else None
-            dweight = rows.t() @ x.flatten(0, -2) if for_weight else None
-        return dx, dweight, rows.sum(0) if for_bias else None
-
-
-def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:
-    """x W' + b, and what comes then: nothing, or a function of the library's, as "relu"."""
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "")
-
-
 class OneDNN:
     """While this is entered, PyTorch multiplies matrices with oneDNN, if that keeps single precision.
 
@@ -186,6 +149,43 @@ def error_of_product(rows: int) -> float:
     x, y = (torch.randn(size, INNER, generator=generator, dtype=torch.float32, device="cpu") for size in (rows, INNER))
     with torch.inference_mode():
         return (x @ y.t() - x.double() @ y.double().t()).abs().max().item() / INNER**0.5
+
+
+class Linear(nn.Linear):
+    """PyTorch's, with the faster of its two libraries for matrix products."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        has_graph = torch.is_grad_enabled()
+        is_large = x.numel() * self.out_features >= (LARGE_PRODUCT if has_graph else SMALL_PRODUCT)
+        if HAS_ONEDNN and is_large and serves("products", x, self.weight):
+            return (Product.apply if has_graph else multiply)(x.contiguous(), self.weight, self.bias)
+        return super().forward(x)
+
+
+class Product(torch.autograd.Function):
+    """x W' + b; what only one of the gradients needs is not kept if that one is not wanted."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        for_x, for_weight = ctx.needs_input_grad[:2]
+        ctx.save_for_backward(x if for_weight else None, weight if for_x else None)
+        return multiply(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    @with_onednn
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        for_x, for_weight, for_bias = ctx.needs_input_grad
+        rows = gradient.flatten(0, -2)
+        dx = (rows @ weight).view(*gradient.shape[:-1], -1) if for_x else None
+        dweight = rows.t() @ x.flatten(0, -2) if for_weight else None
+        return dx, dweight, rows.sum(0) if for_bias else None
+
+
+def multiply(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:
+    """x W' + b, and what comes then: nothing, or a function of the library's, as "relu"."""
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "")
 
 
 # Dropout
@@ -298,11 +298,14 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, heads: int, scaling: f
     The bias fits the weights [batch, heads, queries, keys]. Too few keys for a vector of the processor's are filled up,
     for PyTorch takes them one at a time.
     """
+    missing = max(0, KEYS_OF_A_VECTOR - k.shape[1])
+    if missing:
+        bias = F.pad(bias, (0, missing), value=-math.inf)
     if q.shape[:2].numel() * heads * k.shape[1] >= MANY_WEIGHTS:
         return Attention.apply(q, k, v, bias, heads, scaling, p)
     q, k, v = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k, v))
-    if missing := missing_keys(k.shape[2]):
-        k, v, bias = *(F.pad(x, (0, 0, 0, missing)) for x in (k, v)), F.pad(bias, (0, missing), value=-math.inf)
+    if missing:
+        k, v = (F.pad(x, (0, 0, 0, missing)) for x in (k, v))
     weights = torch.add(bias, q @ k.mT, alpha=scaling).softmax(-1)
     return (drop(weights, p, training=True) @ v).transpose(1, 2).flatten(2)
 
@@ -311,7 +314,7 @@ class Attention(torch.autograd.Function):
     """Attention some heads at a time so that weights stay in cache, which keeps them and two bytes each for dropout.
 
     PyTorch's fused kernel for CPUs has no dropout and no gradient of a bias; what it does instead reads and writes
-    weights nine times more.
+    weights nine times more. Keys and values are filled up to as many as the bias is for.
     """
 
     @staticmethod
@@ -321,8 +324,7 @@ class Attention(torch.autograd.Function):
     ) -> Tensor:
         ctx.keys, ctx.bias_shape, ctx.scaling, ctx.p = k.shape[1], bias.shape, scaling, p
         q, k, v = (x.unflatten(2, (heads, -1)) for x in (q, k, v))
-        missing = missing_keys(ctx.keys)
-        biases = (F.pad(bias, (0, missing), value=-math.inf) if missing else bias).expand(-1, heads, -1, -1)
+        biases, missing = bias.expand(-1, heads, -1, -1), bias.shape[-1] - ctx.keys
         attended, kept = q.new_empty(q.shape), []
         ctx.parts = heads_at_a_time(q, k)
         for part in ctx.parts:
@@ -345,8 +347,8 @@ class Attention(torch.autograd.Function):
         gradient = gradient.unflatten(2, (heads, -1))
         dq = gradient.new_empty(gradient.shape)
         dk, dv = (gradient.new_empty(len(gradient), ctx.keys, *gradient.shape[2:]) for _ in range(2))
-        wants_bias = ctx.needs_input_grad[3]
-        dbiases = gradient.new_empty(len(gradient), heads, len(gradient[0]), ctx.keys) if wants_bias else None
+        shape = (len(gradient), heads, gradient.shape[1], ctx.bias_shape[-1])
+        dbiases = gradient.new_empty(shape) if ctx.needs_input_grad[3] else None
         kept = iter(ctx.saved_tensors)
         for part in ctx.parts:
             queries, keys, values, weights, draws = islice(kept, 5)
@@ -358,16 +360,12 @@ class Attention(torch.autograd.Function):
             put_rows(dv, part, used.mT @ dattended)
             dscores = torch.ops.aten._softmax_backward_data(dweights, weights, -1, weights.dtype)
             if dbiases is not None:
-                dbiases[:, part] = dscores[..., : ctx.keys].unflatten(0, (len(gradient), -1))
+                dbiases[:, part] = dscores.unflatten(0, (len(gradient), -1))
             dscores = dscores.mul_(ctx.scaling)
             put_rows(dq, part, dscores @ keys)
             put_rows(dk, part, dscores.mT @ queries)
         dbias = None if dbiases is None else dbiases.sum_to_size(ctx.bias_shape)
         return dq.flatten(2), dk.flatten(2), dv.flatten(2), dbias, None, None, None
-
-
-def missing_keys(keys: int) -> int:
-    return max(0, KEYS_OF_A_VECTOR - keys)
 
 
 def heads_at_a_time(q: Tensor, k: Tensor) -> list[slice]:

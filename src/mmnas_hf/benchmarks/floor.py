@@ -104,7 +104,7 @@ def straightforward(step: Step) -> Step:
 
 def make_probes() -> dict[str, Step]:
     """A probe for each of PyTorch's libraries, the usual one first."""
-    return {PROBE: make_probe(), **({ONEDNN_PROBE: make_probe(with_onednn)} if HAS_ONEDNN else {})}
+    return {PROBE: make_probe(), **({ONEDNN_PROBE: make_probe(onednn_product)} if HAS_ONEDNN else {})}
 
 
 def make_probe(product: Callable[[Tensor, Tensor], Tensor] = torch.matmul) -> Step:
@@ -113,7 +113,7 @@ def make_probe(product: Callable[[Tensor, Tensor], Tensor] = torch.matmul) -> St
     return partial(product, square, square)
 
 
-def with_onednn(x: Tensor, y: Tensor) -> Tensor:
+def onednn_product(x: Tensor, y: Tensor) -> Tensor:
     return multiply(x, y.t(), None)
 
 
