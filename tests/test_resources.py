@@ -2,6 +2,9 @@
 
 import os
 import resource
+import subprocess
+import sys
+from ctypes.util import find_library
 from pathlib import Path
 
 import pytest
@@ -48,6 +51,20 @@ def test_memory_is_not_kept_without_that_speedup():
     assert not keeps
     assert huge < SIZE / 2 or "[always]" in SETTING.read_text()
     assert faults > 0
+
+
+@needs_linux
+def test_an_allocator_that_was_preloaded_is_left_alone():
+    found = [path for name in ("tcmalloc_minimal", "jemalloc", "mimalloc") if (path := find_library(name))]
+    if not found:
+        pytest.skip("none of tcmalloc, jemalloc and mimalloc is installed")
+    program = "from mmnas_hf.resources import keep_freed_memory; print(keep_freed_memory())"
+    for path in found:
+        environment = {**os.environ, "LD_PRELOAD": path}
+        run = subprocess.run(
+            [sys.executable, "-c", program], check=True, env=environment, capture_output=True, text=True
+        )
+        assert run.stdout.split() == ["False"], path
 
 
 def test_kernels_are_kept_unless_something_else_is_said(monkeypatch):

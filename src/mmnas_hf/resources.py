@@ -32,12 +32,12 @@ def keep_kernels() -> None:
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep what it frees, and ask for huge pages; tells whether its C library is one that can.
+    """Let this process keep what it frees, and ask for huge pages; tells whether its allocator is one that can.
 
     A step frees what the one before it had allocated. By default it goes back to the system, which hands it out again
     page by page, zeroed: a third of a step on some machines. Address space is reserved here, and no memory used.
     """
-    if not is_on("memory") or platform.libc_ver()[0] != "glibc" or platform.system() != "Linux":
+    if not is_on("memory") or not has_allocator_of_glibc():
         return False
     libc = ctypes.CDLL(None)
     libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
@@ -52,3 +52,11 @@ def keep_freed_memory() -> bool:
     for block in blocks:
         libc.free(block)
     return bool(blocks)
+
+
+def has_allocator_of_glibc() -> bool:
+    """Whether memory comes from glibc, and not from an allocator that was preloaded, which has ways of its own."""
+    if platform.libc_ver()[0] != "glibc" or platform.system() != "Linux":
+        return False
+    used, own = (ctypes.cast(ctypes.CDLL(library).malloc, ctypes.c_void_p).value for library in (None, "libc.so.6"))
+    return used == own
