@@ -5,7 +5,7 @@ than single precision, under autocast and while a network is compiled.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache, wraps
 from itertools import islice
@@ -243,13 +243,19 @@ generators = Generators()
 def dropped(x: Tensor, draws: Tensor, p: float, out: Tensor | None = None) -> Tensor:
     """What stays of x, scaled, and zero elsewhere; `out` may be x."""
     out = torch.empty_like(x) if out is None else out
-    parts = zip(*(tensor.view(-1).split(ELEMENTS_AT_A_TIME) for tensor in (x, draws, out)), strict=True)
     threshold, scale = dropout_threshold(p)
-    for elements, drawn, stay in parts:
+    for elements, drawn, stay in parts_in_cache(x, draws, out):
         # As real numbers, for which alone there is a way to compare and to choose in one pass.
         torch.ops.aten.threshold_backward.grad_input(elements, drawn.to(x.dtype), threshold, grad_input=stay)
         stay.mul_(scale)
     return out
+
+
+def parts_in_cache(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
+    """Tensors of one size, so many of their elements at a time; to cut a small one takes longer than to go through."""
+    if tensors[0].numel() <= ELEMENTS_AT_A_TIME:
+        return [tensors]
+    return zip(*(tensor.view(-1).split(ELEMENTS_AT_A_TIME) for tensor in tensors), strict=True)
 
 
 def dropout_threshold(p: float) -> tuple[int, float]:
