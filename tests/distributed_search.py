@@ -22,6 +22,7 @@ from mmnas_hf.configuration_mmnas import MMnasConfig
 from mmnas_hf.data.scenes import load_scenes
 from mmnas_hf.errors import InputError, RunError
 from mmnas_hf.genotype import Genotype, SearchSpace
+from mmnas_hf.launches import leave
 from mmnas_hf.search.proxyless import GATES
 from mmnas_hf.search.scoring import SupernetScorer
 from mmnas_hf.search.strategies import STRATEGIES
@@ -317,6 +318,13 @@ def generating(folder: Path) -> State:
     return {"texts": [row["expression"] for row in data.texts["train"]], "images": len(data.images)}
 
 
+def leaving(folder: Path) -> State:
+    """The end of a script."""
+    before = distributed.is_initialized()
+    leave()
+    return {"before": before, "after": distributed.is_initialized()}
+
+
 SCENARIOS: dict[str, Callable[[Path], State]] = {
     "launched": launched,
     "generating": generating,
@@ -339,6 +347,7 @@ SCENARIOS: dict[str, Callable[[Path], State]] = {
     "one cannot save": one_cannot_save,
     "uneven": uneven,
     "claiming": claiming,
+    "leaving": leaving,  # the last, for there is no way back
 }
 
 

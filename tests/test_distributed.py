@@ -67,6 +67,10 @@ def test_the_launch_file_for_cpus_starts_two_processes_that_know_of_each_other(s
     assert states["launched"] == [{"processes": 2, "rank": rank, "device": "cpu"} for rank in range(2)]
 
 
+def test_a_script_that_ends_parts_from_the_other_process(states):
+    assert states["leaving"] == [{"before": True, "after": False}] * 2
+
+
 @every_mode
 def test_there_are_two_processes(states, gates):
     assert [state["processes"] for state in states[gates]] == [2, 2]

@@ -28,7 +28,7 @@ from .errors import InputError, RunError, first_line
 from .files import DRAFT_SUFFIX, RECORD_FILE, RESULTS_FILE, read_json, write_json
 from .genotype import DECODER_CANDIDATES, DECODER_NODES, ENCODER_CANDIDATES, ENCODER_NODES, SearchSpace
 from .hub import Place
-from .launches import first_decides
+from .launches import first_decides, leave
 from .modeling_mmnas import MMnasForTask
 from .operations import OPERATIONS
 from .processing_mmnas import MMnasProcessor
@@ -418,6 +418,7 @@ def run(main: Callable[[], None]) -> None:
         with without(*unwanted_speedups()):
             keep_resources()
             main()
+            leave()
     except InputError as error:
         fail(str(error), EXIT_WRONG_INPUT)
     except RunError as error:

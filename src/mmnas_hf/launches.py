@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 import torch
 from accelerate.utils import broadcast_object_list, parse_flag_from_env
+from torch import distributed
 from transformers import TrainingArguments
 
 from .checkpoints import what_is_safe
@@ -31,6 +32,12 @@ WORKING_LAUNCH = "accelerate launch --config_file scripts/launch/one_machine.yam
 def only_cpus() -> bool:
     """Whether a run has no device to use, or was launched to use none."""
     return parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
+
+
+def leave() -> None:
+    """Part from a launch's other processes; one that ends without may abort, for threads that serve them go on."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def refuse_sharding(args: TrainingArguments) -> None:
