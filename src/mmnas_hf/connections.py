@@ -10,6 +10,11 @@ PAIR = 2  # processes, of which each knows the other
 GLOO_SOURCE = re.compile(r".*\[\S*gloo/\S+:\d+\] ")  # where in gloo's own source an error came up
 
 
+def is_connected() -> bool:
+    """Whether this process has joined others, of which there may be none but itself."""
+    return distributed.is_available() and distributed.is_initialized()
+
+
 def is_lost_connection(error: Exception) -> bool:
     """Whether this is what communication with other processes ends with; gloo has no class for it."""
     if isinstance(error, RunError):
@@ -24,7 +29,7 @@ def cause(error: RuntimeError) -> str:
 
 def lost_peer() -> str:
     """Which process lost which, as far as it is known."""
-    if not distributed.is_initialized():
+    if not is_connected():
         return "the connection to other processes of this run was lost"
     rank, processes = distributed.get_rank(), distributed.get_world_size()
     other = f"rank {1 - rank}" if processes == PAIR else "another of the ranks"

@@ -14,7 +14,7 @@ from torch import distributed
 from transformers import TrainingArguments
 
 from .checkpoints import what_is_safe
-from .connections import cause, is_lost_connection, lost_peer
+from .connections import cause, is_connected, is_lost_connection, lost_peer
 from .errors import InputError, RunError
 
 Decision = TypeVar("Decision")
@@ -36,7 +36,7 @@ def only_cpus() -> bool:
 
 def leave() -> None:
     """Part from a launch's other processes; one that ends without may abort, for threads that serve them go on."""
-    if distributed.is_available() and distributed.is_initialized():
+    if is_connected():
         distributed.destroy_process_group()
 
 

@@ -9,6 +9,7 @@ from accelerate import Accelerator
 from torch import Tensor, distributed
 from torch.utils._pytree import tree_flatten
 
+from ..connections import is_connected
 from ..errors import RunError
 
 BUCKET_BYTES = 25 * 2**20  # as in DistributedDataParallel: a network is used well by pieces of this size
@@ -28,7 +29,7 @@ def average(tensors: Sequence[Tensor], device: torch.device) -> None:
 
     `device` is what processes communicate from; the tensors may be elsewhere.
     """
-    if not (distributed.is_available() and distributed.is_initialized()):
+    if not is_connected():
         return
     processes, started = distributed.get_world_size(), []
     for bucket in buckets(tensors):
