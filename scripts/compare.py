@@ -30,7 +30,7 @@ from mmnas_hf.contest.plan import Contest, ContestArguments
 from mmnas_hf.contest.report import markdown, report
 from mmnas_hf.contest.running import Finished, run_cells
 from mmnas_hf.errors import InputError, RunError
-from mmnas_hf.search.trainer import SearchArguments
+from mmnas_hf.search.arguments import SearchArguments
 from mmnas_hf.training import planned_steps
 
 

@@ -32,11 +32,11 @@ from mmnas_hf.comparison import (
     table,
 )
 from mmnas_hf.files import RESULTS_FILE, SUPERNET_FOLDER
+from mmnas_hf.search.arguments import SearchArguments, check_progressive
 from mmnas_hf.search.doubts import no_better_than_random
 from mmnas_hf.search.run import search
 from mmnas_hf.search.strategies import build_strategy
 from mmnas_hf.search.strategy import prefers
-from mmnas_hf.search.trainer import SearchArguments, check_progressive
 from mmnas_hf.training import build_model, planned_steps
 
 

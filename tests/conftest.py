@@ -51,9 +51,15 @@ def real_data() -> Path:
 @pytest.fixture
 def nothing_is_too_small(monkeypatch) -> None:
     """Small tensors take part in what only pays for large ones, and large ones come in several parts."""
-    sizes = {"SMALL_PRODUCT": 0, "LARGE_PRODUCT": 0, "LARGE_STATES": 0, "MANY_WEIGHTS": 0}
-    for name, size in (sizes | {"ELEMENTS_AT_A_TIME": 1000, "PAIRS_AT_A_TIME": 16, "PAIRS_OF_A_BLOCK": 7}).items():
-        monkeypatch.setattr(f"mmnas_hf.speedups.{name}", size)
+    sizes = {
+        "attention": {"MANY_WEIGHTS": 0, "WEIGHTS_IN_CACHE": 0},
+        "dropout": {"LARGE_STATES": 0, "ELEMENTS_AT_A_TIME": 1000},
+        "products": {"SMALL_PRODUCT": 0, "LARGE_PRODUCT": 0},
+        "region_pairs": {"PAIRS_AT_A_TIME": 16, "PAIRS_OF_A_BLOCK": 7},
+    }
+    for module, constants in sizes.items():
+        for name, size in constants.items():
+            monkeypatch.setattr(f"mmnas_hf.{module}.{name}", size)
 
 
 @pytest.fixture(params=["as usual", "every speed-up"])

@@ -23,10 +23,11 @@ from mmnas_hf.data.scenes import load_scenes
 from mmnas_hf.errors import InputError, RunError
 from mmnas_hf.genotype import Genotype, SearchSpace
 from mmnas_hf.launches import leave
+from mmnas_hf.search.arguments import SearchArguments
 from mmnas_hf.search.proxyless import GATES
 from mmnas_hf.search.scoring import SupernetScorer
 from mmnas_hf.search.strategies import STRATEGIES
-from mmnas_hf.search.trainer import SearchArguments, SearchTrainer
+from mmnas_hf.search.trainer import SearchTrainer
 from mmnas_hf.tasks import TASKS
 from mmnas_hf.training import TrainArguments, build_model, quiet, train
 from tiny import search_arguments, search_trainer, tiny_corpus

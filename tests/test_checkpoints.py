@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 import runs
 from mmnas_hf.checkpoints import MANIFEST_FILE, STAGING_FOLDER, fault, list_checkpoints, newest_good, publish, seal
-from mmnas_hf.cli import claim, claim_folder
+from mmnas_hf.cli.folders import claim, claim_folder
 from mmnas_hf.errors import InputError
 from mmnas_hf.genotype import SearchSpace
 from scripts import refusal
@@ -196,7 +196,7 @@ def test_a_run_behind_a_link_is_overwritten_and_the_link_stays(finished, tmp_pat
 
 def test_what_the_system_refuses_while_a_folder_is_claimed_is_wrong_input(tmp_path, monkeypatch):
     refused = PermissionError(errno.EACCES, "Permission denied", "run")
-    monkeypatch.setattr("mmnas_hf.cli.claim", lambda *args: (_ for _ in ()).throw(refused))
+    monkeypatch.setattr("mmnas_hf.cli.folders.claim", lambda *args: (_ for _ in ()).throw(refused))
     with pytest.raises(InputError, match="Permission denied: 'run'"):
         claim_folder(search_arguments(tmp_path), overwrite=True)
 

@@ -18,7 +18,8 @@ from mmnas_hf.checkpoints import STAGING_FOLDER, fault, list_checkpoints
 from mmnas_hf.cli import run
 from mmnas_hf.errors import RunError
 from mmnas_hf.resumable import ResumableTrainer
-from mmnas_hf.search.trainer import BatchStream, SearchTrainer
+from mmnas_hf.search.batches import BatchStream
+from mmnas_hf.search.trainer import SearchTrainer
 from scripts import Ended, refusal
 from tiny import save_tiny, search_arguments, search_trainer, tiny_corpus
 
@@ -142,9 +143,9 @@ def test_a_first_save_that_finds_no_room_says_that_there_is_no_checkpoint_yet(da
 
 #: What a search writes beside its checkpoints, and what is safe by then.
 ELSEWHERE = {
-    "the log": ("mmnas_hf.search.trainer.json", "there is no checkpoint yet"),
+    "the log": ("mmnas_hf.search.log.json", "there is no checkpoint yet"),
     "the scores' curve": ("mmnas_hf.search.run.draw_probabilities", "checkpoint-2 is whole"),
-    "the results": ("mmnas_hf.cli.write_json", "what was complete is kept"),
+    "the results": ("mmnas_hf.cli.records.write_json", "what was complete is kept"),
 }
 
 

@@ -11,7 +11,8 @@ from mmnas_hf.modeling_mmnas import MMnasForVisualQuestionAnswering
 from mmnas_hf.operations import MultiHeadAttention
 from mmnas_hf.packing import Packed, PackedAttention, PackedLinear, PackedNorm
 from mmnas_hf.pipeline_mmnas import PIPELINES
-from mmnas_hf.speedups import HAS_ONEDNN, Linear, without
+from mmnas_hf.products import HAS_ONEDNN, Linear
+from mmnas_hf.speedups import without
 from pipelines import make_pipeline, same, unlike_inputs
 from tiny import random_batch, tiny_config
 

@@ -17,8 +17,9 @@ from torch.utils._pytree import tree_flatten
 from killing import Chain, draw
 from mmnas_hf.checkpoints import STAGING_FOLDER, fault, list_checkpoints
 from mmnas_hf.resumable import ResumableTrainer
+from mmnas_hf.search.arguments import SearchArguments
+from mmnas_hf.search.log import without_timings
 from mmnas_hf.search.strategies import STRATEGIES
-from mmnas_hf.search.trainer import SearchArguments, without_timings
 from scripts import QUIET, SIZES, SPACE
 from tiny import save_tiny
 
@@ -39,7 +40,7 @@ RUNS = {
 TOGETHER = "search in two processes"
 OTHER_STRATEGIES = [name for name in STRATEGIES if name != SearchArguments.strategy]  # which the runs above use
 
-TRAINER, RESUMABLE = "mmnas_hf.search.trainer", "mmnas_hf.resumable"
+SEARCH_PARTS, RESUMABLE = "mmnas_hf.search", "mmnas_hf.resumable"
 #: Function, when in it the process dies, and at which of its calls: all come after the next checkpoint and before the
 #: end, so that every try but the first goes on from a checkpoint that the one before left.
 SAVING = {
@@ -51,10 +52,10 @@ SAVING = {
 }
 WEIGHTS = {"in a weight step": ("mmnas_hf.training:TaskTrainer.compute_loss", "after", range(3, 5))}
 ARCHITECTURE = {
-    "between the optimisers": (f"{TRAINER}:SearchTrainer.architecture_step", "before", range(3, 5)),
-    "in an architecture step": (f"{TRAINER}:BatchStream.next", "after", range(3, 5)),
+    "between the optimisers": (f"{SEARCH_PARTS}.trainer:SearchTrainer.architecture_step", "before", range(3, 5)),
+    "in an architecture step": (f"{SEARCH_PARTS}.batches:BatchStream.next", "after", range(3, 5)),
 }
-LOG = {"in a line of the log": (f"{TRAINER}:append_entry", "torn", range(2, 3))}
+LOG = {"in a line of the log": (f"{SEARCH_PARTS}.trainer:append_entry", "torn", range(2, 3))}
 END = {"after the training": ("mmnas_hf.search.run:save", "before", range(1, 2))}
 SCORING = {"when networks were scored": ("mmnas_hf.search.scoring:write_json", "before", range(2, 5))}
 SAVING_TOGETHER = {"in a save": ("transformers:Trainer._save_rng_state", "before", range(2, 3))}

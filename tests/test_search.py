@@ -12,11 +12,12 @@ from transformers import TrainerCallback
 import foreign
 from mmnas_hf.errors import InputError
 from mmnas_hf.genotype import Genotype, SearchSpace
+from mmnas_hf.search.batches import BatchStream
+from mmnas_hf.search.log import CHOSEN, LOG_FILE, forget_later_lines, read_log
 from mmnas_hf.search.priors import PRIORS, initial_alphas
 from mmnas_hf.search.proxyless import GATES, ProxylessStrategy
 from mmnas_hf.search.run import changed_nodes, search, total_variation
 from mmnas_hf.search.strategy import mean_entropy
-from mmnas_hf.search.trainer import CHOSEN, LOG_FILE, BatchStream, forget_later_lines, read_log
 from mmnas_hf.speedups import frozen
 from mmnas_hf.tasks import TASKS
 from tiny import (

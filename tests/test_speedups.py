@@ -5,11 +5,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmnas_hf import operations, speedups
+from mmnas_hf import dropout, mixture, operations, products, region_pairs, speedups
+from mmnas_hf.attention import Attention, attend
+from mmnas_hf.dropout import Dropout
 from mmnas_hf.errors import InputError
 from mmnas_hf.modeling_mmnas import Node
 from mmnas_hf.operations import OPERATIONS
-from mmnas_hf.speedups import SPEEDUPS, Dropout, Linear, OneDNN, frozen, without
+from mmnas_hf.products import Linear, OneDNN
+from mmnas_hf.speedups import SPEEDUPS, frozen, without
 from mmnas_hf.tasks import TASKS
 from scripts import call, refusal
 from tiny import every_operation, random_batch, tiny_config
@@ -17,11 +20,11 @@ from tiny import every_operation, random_batch, tiny_config
 CLOSE = {"rtol": 1e-4, "atol": 1e-6}
 #: What computes otherwise in a weight step without dropout, and what it computes with.
 FUNCTIONS = {
-    "attention": speedups.Attention,
-    "feed_forward": speedups.ActivatedInPlace,
-    "gates": speedups.Mixture,
-    "products": speedups.Product,
-    "relations": speedups.RelationShifts,
+    "attention": Attention,
+    "feed_forward": dropout.ActivatedInPlace,
+    "gates": mixture.Mixture,
+    "products": products.Product,
+    "relations": region_pairs.RelationShifts,
 }
 
 
@@ -170,7 +173,7 @@ def test_neighbours_are_dropped_independently():
 
 def test_draws_begin_independently():
     torch.manual_seed(0)
-    begun = torch.stack([speedups.draw(torch.empty(16)).float() for _ in range(20_000)])
+    begun = torch.stack([dropout.draw(torch.empty(16)).float() for _ in range(20_000)])
     deviation = 2**16 / 12**0.5
     assert begun.mean(0).abs().max().item() < 4 * deviation / 20_000**0.5
     assert begun.std(0).div(deviation).sub(1).abs().max().item() < 0.02
@@ -206,7 +209,7 @@ def attention(p, bias, fast=True):
     counts = (4, bias.shape[-1], bias.shape[-1])
     states = [torch.randn(2, count, HEADS * 64).requires_grad_() for count in counts]
     if fast:
-        return states, speedups.attend(*states, bias, HEADS, 0.125, p)
+        return states, attend(*states, bias, HEADS, 0.125, p)
     q, k, v = (x.unflatten(2, (HEADS, 64)).transpose(1, 2) for x in states)
     return states, F.scaled_dot_product_attention(q, k, v, bias, scale=0.125).transpose(1, 2).flatten(2)
 
@@ -217,8 +220,8 @@ KEYS = [1, 6, 16, 20]  # fewer than a vector has, as many, and more
 
 @pytest.fixture(params=["head by head", "all heads", "written out"])
 def way(request, monkeypatch):
-    monkeypatch.setattr(speedups, "LARGE_STATES", 0 if request.param == "head by head" else 10**6)
-    monkeypatch.setattr(speedups, "MANY_WEIGHTS", 10**6 if request.param == "written out" else 0)
+    monkeypatch.setattr("mmnas_hf.attention.WEIGHTS_IN_CACHE", 0 if request.param == "head by head" else 10**6)
+    monkeypatch.setattr("mmnas_hf.attention.MANY_WEIGHTS", 10**6 if request.param == "written out" else 0)
 
 
 @pytest.mark.usefixtures("way")
@@ -251,7 +254,7 @@ def test_attention_with_dropout_has_the_gradient_of_what_it_computed(keys):
         for sign in (1, -1):
             moved = [x.detach() + (sign * step * direction if place == number else 0) for place, x in enumerate(inputs)]
             attention(0.0, bias)  # draws as many numbers as before
-            ends.append((speedups.attend(*moved, bias, HEADS, 0.125, 0.4) * weight).sum())
+            ends.append((attend(*moved, bias, HEADS, 0.125, 0.4) * weight).sum())
         expected = (gradient * direction).sum()
         assert ((ends[0] - ends[1]) / (2 * step)).item() == pytest.approx(expected.item(), rel=0.02, abs=0.02)
 
@@ -264,15 +267,15 @@ def test_relations_do_not_depend_on_their_blocks(block, monkeypatch):
     weight = torch.randn(5, 2, 16)
     results = []
     for size in (16, block):
-        monkeypatch.setattr(speedups, "PAIRS_OF_A_BLOCK", size)
-        (shifts,) = speedups.RelationShifts.apply(pairs, v, c, w, b)
+        monkeypatch.setattr(region_pairs, "PAIRS_OF_A_BLOCK", size)
+        (shifts,) = region_pairs.RelationShifts.apply(pairs, v, c, w, b)
         results.append((shifts, *torch.autograd.grad((shifts * weight).sum(), (v, c, w, b))))
     assert results[0][0].shape == (5, 2, 16)
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-needs_onednn = pytest.mark.skipif(not speedups.keeps_precision(), reason="oneDNN is not here, or rounds to bfloat16")
+needs_onednn = pytest.mark.skipif(not products.keeps_precision(), reason="oneDNN is not here, or rounds to bfloat16")
 
 
 @needs_onednn
@@ -281,7 +284,7 @@ def test_products_with_onednn_are_of_single_precision(size):
     torch.manual_seed(0)
     x, y = torch.randn(size, 300), torch.randn(300, size)
     for product in (torch.matmul, lambda x, y: torch.bmm(x[None], y[None])[0], lambda x, y: F.linear(x, y.t())):
-        found = speedups.with_onednn(product)(x, y)
+        found = products.with_onednn(product)(x, y)
         torch.testing.assert_close(found.double(), x.double() @ y.double(), rtol=1e-4, atol=1e-4)
 
 
@@ -313,24 +316,24 @@ def test_the_last_thread_that_leaves_sets_back_what_was():
 
 @needs_onednn
 def test_a_library_that_rounds_is_not_asked(monkeypatch):
-    monkeypatch.setattr(speedups, "error_of_product", lambda rows: 1e-2)
-    speedups.keeps_precision.cache_clear()
+    monkeypatch.setattr(products, "error_of_product", lambda rows: 1e-2)
+    products.keeps_precision.cache_clear()
     before = torch.backends.mkldnn.matmul.fp32_precision
     try:
-        assert not speedups.keeps_precision()
+        assert not products.keeps_precision()
         with OneDNN():
             assert torch.backends.mkldnn.matmul.fp32_precision == before
     finally:
-        speedups.keeps_precision.cache_clear()
+        products.keeps_precision.cache_clear()
 
 
 # Where they do not serve
 
 
-@pytest.mark.skipif(not speedups.HAS_ONEDNN, reason="this PyTorch has no oneDNN, with which nothing is multiplied")
+@pytest.mark.skipif(not products.HAS_ONEDNN, reason="this PyTorch has no oneDNN, with which nothing is multiplied")
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_other_types_are_computed_as_written_out(dtype, monkeypatch):
-    monkeypatch.setattr(speedups, "multiply", None)
+    monkeypatch.setattr(products, "multiply", None)
     assert Linear(4, 4).to(dtype)(torch.ones(2, 4, dtype=dtype)).dtype == dtype
     with pytest.raises(TypeError):
         Linear(4, 4)(torch.ones(2, 4))

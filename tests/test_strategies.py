@@ -11,14 +11,16 @@ from transformers import set_seed
 from mmnas_hf.errors import InputError
 from mmnas_hf.genotype import Genotype, SearchSpace
 from mmnas_hf.modeling_mmnas import MMnasForVisualQuestionAnswering
+from mmnas_hf.search.arguments import check_progressive
+from mmnas_hf.search.cost import has_gradient
 from mmnas_hf.search.enas import LARGEST_ADVANTAGE
 from mmnas_hf.search.gumbel import FIRST_TEMPERATURE, LAST_TEMPERATURE
+from mmnas_hf.search.log import read_log
 from mmnas_hf.search.parameterised import ParameterisedStrategy
 from mmnas_hf.search.run import search
 from mmnas_hf.search.scored import ScoredStrategy
 from mmnas_hf.search.scoring import SupernetScorer
 from mmnas_hf.search.strategies import STRATEGIES, build_strategy
-from mmnas_hf.search.trainer import check_progressive, has_gradient, read_log
 from mmnas_hf.training import build_model, evaluate, quiet
 from tiny import SIZES, random_batch, search_arguments, search_trainer, tiny_config, tiny_corpus
 

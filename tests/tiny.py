@@ -15,8 +15,9 @@ from mmnas_hf.data.folder import save_folder
 from mmnas_hf.errors import InputError
 from mmnas_hf.genotype import Genotype, SearchSpace
 from mmnas_hf.operations import OPERATIONS
+from mmnas_hf.search.arguments import SearchArguments
 from mmnas_hf.search.strategies import build_strategy
-from mmnas_hf.search.trainer import SearchArguments, SearchTrainer
+from mmnas_hf.search.trainer import SearchTrainer
 from mmnas_hf.tasks import TASKS
 from mmnas_hf.training import build_model, planned_steps
 

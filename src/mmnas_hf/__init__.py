@@ -24,7 +24,7 @@ _MODULES = {
     "ProxylessStrategy": "search.proxyless",
     "RegionStore": "data",
     "ScenesDetector": "detection",
-    "SearchArguments": "search.trainer",
+    "SearchArguments": "search.arguments",
     "SearchSpace": "genotype",
     "SearchTrainer": "search.trainer",
     "TransformersDetector": "detection",

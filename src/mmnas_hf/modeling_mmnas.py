@@ -17,10 +17,14 @@ from transformers.utils import ModelOutput, can_return_tuple
 
 from .boxes import box_features, encode_deltas, overlaps
 from .configuration_mmnas import MMnasConfig
+from .dropout import Dropout
 from .errors import InputError
 from .genotype import Genotype
+from .mixture import mix
 from .operations import GEOMETRIES, OPERATIONS, Context, LayerNorm, Operation, RelationSelfAttention
-from .speedups import Dropout, Linear, Mixture, RelationShifts, serves
+from .products import Linear
+from .region_pairs import RelationShifts
+from .speedups import serves
 
 Gate = Mapping[str, float | Tensor]  # operation name -> multiplier; operations left out do not run
 Path = Sequence[Gate]  # one gate a node, encoder first
@@ -107,14 +111,6 @@ class Node(nn.ModuleDict):
         if len(outputs) == 1 and isinstance(weights[0], float) and weights[0] == 1.0:
             return outputs[0]
         return mix(outputs, weights)
-
-
-def mix(outputs: Sequence[Tensor], weights: Sequence[float | Tensor]) -> Tensor:
-    """The sum of outputs by weight."""
-    if serves("gates", *outputs):
-        return Mixture.apply(len(weights), *(torch.as_tensor(weight) for weight in weights), *outputs)
-    terms = [weight * output for weight, output in zip(weights, outputs, strict=True)]
-    return sum(terms[1:], start=terms[0])
 
 
 class LongLinear(nn.Linear):

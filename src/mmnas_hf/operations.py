@@ -9,11 +9,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from .attention import attend
 from .boxes import relations, signed_relations
 from .configuration_mmnas import HEAD_SIZE, MMnasConfig
+from .dropout import Activation, drop
 from .errors import InputError
 from .genotype import LETTERS, add_letter
-from .speedups import MINIMAL_RELATION, Activation, Linear, attend, drop, serves
+from .products import Linear
+from .region_pairs import MINIMAL_RELATION
+from .speedups import serves
 
 EXPANSION = 4  # of the feed-forward operation's inner layer
 

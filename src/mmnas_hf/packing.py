@@ -9,7 +9,8 @@ from transformers import PreTrainedModel
 
 from .errors import InputError
 from .operations import FeedForward, LayerNorm, MultiHeadAttention
-from .speedups import HAS_ONEDNN, Linear, multiply, serves
+from .products import HAS_ONEDNN, Linear, multiply
+from .speedups import serves
 
 Network = TypeVar("Network", bound=PreTrainedModel)
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ..flops import count_flops
-from ..speedups import HAS_ONEDNN, SPEEDUPS, multiply, without
+from ..products import HAS_ONEDNN, multiply
+from ..speedups import SPEEDUPS, without
 from .timing import PERCENT, alone, in_turns, medians, peak_memory, significant
 
 PROBE_SIZE = 2048  # of the square matrices whose product tells the machine's rate

@@ -7,10 +7,10 @@ from typing import NamedTuple
 from ..configuration_mmnas import MMnasConfig
 from ..corpus import Corpus
 from ..errors import InputError
+from ..search.arguments import SearchArguments
 from ..search.cost import Prices, SearchCost, measure_prices, typical_batch
 from ..search.strategies import build_strategy
 from ..search.strategy import Strategy
-from ..search.trainer import SearchArguments
 from ..training import epoch_steps, grouping
 from .cells import Contender, contender_arguments
 

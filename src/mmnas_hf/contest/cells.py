@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from ..checkpoints import newest_good
-from ..cli import start_words
+from ..cli.loading import start_words
 from ..comparison import Candidate, Plan, ReportSteps, train_candidate
 from ..configuration_mmnas import MMnasConfig
 from ..corpus import Corpus
 from ..files import SEARCHES_FOLDER, SUPERNET_FOLDER
 from ..genotype import Genotype
+from ..search.arguments import SearchArguments
 from ..search.run import search
 from ..search.scoring import SupernetScorer
 from ..search.strategies import build_strategy
-from ..search.trainer import SearchArguments
 from ..tasks import Rows
 from ..training import TrainArguments, build_model
 

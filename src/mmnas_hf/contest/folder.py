@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..cli import make_room, try_folder
+from ..cli.folders import make_room, try_folder
 from ..corpus import Corpus
 from ..data.fingerprint import data_fingerprint
 from ..errors import InputError

@@ -8,8 +8,8 @@ from typing import ClassVar
 from ..comparison import CompareArguments, random_genotypes
 from ..errors import InputError
 from ..genotype import PUBLISHED, Genotype, SearchSpace, mcan
+from ..search.arguments import SearchArguments
 from ..search.strategies import STRATEGIES
-from ..search.trainer import SearchArguments
 from .budget import COUNTS, Budget
 from .cells import Cell, Contender, Result, ScoringCell, SearchCell, TrainingCell
 

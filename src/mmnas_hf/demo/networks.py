@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..cli import load_model, load_processor
+from ..cli.loading import load_model, load_processor
 from ..data.scenes import FEATURE_SIZE
 from ..detection import ScenesDetector
 from ..errors import InputError

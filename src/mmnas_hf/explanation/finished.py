@@ -9,7 +9,8 @@ from ..configuration_mmnas import MMnasConfig
 from ..errors import InputError
 from ..files import CONFIG_FILE, GENOTYPE_FILE, RECORD_FILE, SCORES_FILE, SEARCHES_FOLDER, SUPERNET_FOLDER, read_json
 from ..genotype import Genotype, SearchSpace
-from ..search.trainer import LOG_FILE, SearchArguments, read_log
+from ..search.arguments import SearchArguments
+from ..search.log import LOG_FILE, read_log
 from .agreement import Found
 
 

@@ -14,11 +14,13 @@ from ..genotype import Genotype
 from ..launches import ending_together
 from ..modeling_mmnas import MMnasForTask
 from ..tasks import Rows
+from .arguments import SearchArguments
 from .cost import SearchCost
 from .doubts import chosen_by_chance, never_left_prior
+from .log import read_log
 from .scoring import SupernetScorer
 from .strategy import Strategy, changed_nodes, mean_entropy, total_variation
-from .trainer import SearchArguments, SearchTrainer, read_log
+from .trainer import SearchTrainer
 
 
 class Searched(NamedTuple):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from ..errors import InputError
 from ..genotype import SearchSpace
+from .arguments import SearchArguments
 from .darts import DartsStrategy
 from .enas import EnasStrategy
 from .gumbel import GumbelStrategy
@@ -11,7 +12,6 @@ from .proxyless import ProxylessStrategy
 from .random_search import RandomStrategy
 from .scored import ScoredStrategy
 from .strategy import Strategy
-from .trainer import SearchArguments
 from .uniform import EvolutionStrategy
 
 #: Makes a strategy for a space from the arguments of a search of so many steps.
