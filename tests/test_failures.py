@@ -145,7 +145,7 @@ def test_a_first_save_that_finds_no_room_says_that_there_is_no_checkpoint_yet(da
 ELSEWHERE = {
     "the log": ("mmnas_hf.search.log.json", "there is no checkpoint yet"),
     "the scores' curve": ("mmnas_hf.search.run.draw_probabilities", "checkpoint-2 is whole"),
-    "the results": ("mmnas_hf.cli.records.write_json", "what was complete is kept"),
+    "the results": ("mmnas_hf.cli.results.write_json", "what was complete is kept"),
 }
 
 

@@ -4,7 +4,7 @@ from .arguments import DataArguments, ModelArguments, OutputArguments, SpaceArgu
 from .folders import claim_folder, make_room
 from .loading import build_config, load_corpus, load_model, load_tokenizer, start_words
 from .parser import Parser
-from .records import save_results, share, start_record
+from .results import save_results, share, start_record
 from .running import run
 from .screen import say, show
 

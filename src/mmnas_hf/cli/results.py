@@ -1,4 +1,4 @@
-"""What a run leaves behind: how it was started, its results, and a copy on the Hub."""
+"""What a run leaves behind: its record, its results, and a copy on the Hub."""
 
 from dataclasses import asdict
 from pathlib import Path
