@@ -1,7 +1,8 @@
 """Faster ways to the same numbers on CPUs, each of which can be switched off: `with without("relations"): ...`.
 
 GPUs have kernels of their own for most of this, and there everything runs as written out. So it does in other types
-than single precision, under autocast and while a network is compiled.
+than single precision, under autocast and while a network is compiled. This module lists and switches; what computes
+lies in `products`, `dropout`, `attention`, `region_pairs`, `mixture`, `packing` and `resources`.
 """
 
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ SPEEDUPS = {
     "products": "matrices are multiplied with oneDNN, which is faster than PyTorch's usual library on some processors",
     "relations": "all operations of a path project region pairs at once, a few images at a time, and keep no pair",
 }
+
 _off: set[str] = set()
 
 
